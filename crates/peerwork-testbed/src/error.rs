@@ -1,0 +1,65 @@
+//! The one error of this crate.
+
+use std::fmt;
+use std::io;
+
+/// Why a server could not be started, reached or stopped. Its message says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    message: String,
+    kind: Kind,
+    source: Option<io::Error>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    MissingBinary,
+    PortTaken,
+    Other,
+}
+
+impl Error {
+    /// A server's program is not installed; the message names the Debian package.
+    pub fn is_missing_binary(&self) -> bool {
+        self.kind == Kind::MissingBinary
+    }
+
+    /// Somebody else listens on the port; another port may do.
+    pub fn is_port_taken(&self) -> bool {
+        self.kind == Kind::PortTaken
+    }
+
+    pub(crate) fn missing_binary(message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            kind: Kind::MissingBinary,
+            source: None,
+        }
+    }
+
+    pub(crate) fn port_taken(message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            kind: Kind::PortTaken,
+            source: None,
+        }
+    }
+
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            kind: Kind::Other,
+            source: None,
+        }
+    }
+
+    /// For `map_err`: what we were doing, and what the operating system answered.
+    pub(crate) fn io(doing: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            message: format!("{doing}: {source}"),
+            kind: Kind::Other,
+            source: Some(source),
+        }
+    }
+}

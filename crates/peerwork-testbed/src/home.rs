@@ -1,0 +1,93 @@
+//! The directory of a server: its data, its log, its socket.
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::account::Account;
+use crate::{Error, Result};
+
+/// Enough of a log to see why a server did not start.
+const TAIL_LINES: usize = 15;
+
+#[derive(Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+    /// `Some` removes the directory when dropped.
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl Home {
+    /// `chosen` or a new temporary directory, owned by the server's account.
+    pub fn open(chosen: Option<&Path>, prefix: &str, account: Option<Account>) -> Result<Self> {
+        let (path, temporary) = match chosen {
+            Some(path) => {
+                fs::create_dir_all(path)
+                    .map_err(Error::io(format_args!("create {}", path.display())))?;
+                (path.to_owned(), None)
+            }
+            None => {
+                let made = tempfile::Builder::new()
+                    .prefix(prefix)
+                    .tempdir()
+                    .map_err(Error::io(
+                        "create a temporary directory for a server's data",
+                    ))?;
+                (made.path().to_owned(), Some(made))
+            }
+        };
+        // The server reports its data directory with links resolved; readiness compares the two.
+        let path = path
+            .canonicalize()
+            .map_err(Error::io(format_args!("resolve {}", path.display())))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(Error::io(
+            format_args!("close {} to others", path.display()),
+        ))?;
+        if let Some(account) = account {
+            account.give(&path)?;
+        }
+        Ok(Self { path, temporary })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.path.join("server.log")
+    }
+
+    pub fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
+    /// Leaves the directory where it is, for a server that goes on without us.
+    pub fn keep(&mut self) {
+        if let Some(temporary) = self.temporary.take() {
+            let _ = temporary.keep();
+        }
+    }
+
+    /// How long the log is now; what a start writes comes after it.
+    pub fn log_length(&self) -> u64 {
+        fs::metadata(self.log()).map_or(0, |log| log.len())
+    }
+
+    /// The last lines written to the log after `start`.
+    pub fn log_tail(&self, start: u64) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut log) = fs::File::open(self.log()) {
+            let _ = log
+                .seek(SeekFrom::Start(start))
+                .and_then(|_| log.read_to_end(&mut text));
+        }
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
