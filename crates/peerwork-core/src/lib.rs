@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The rules of peerwork, pure: what a task may become, when a node is alive, who goes next.
+//!
+//! Everything here is a function of its arguments. The current time, jitter and ids are arguments; nothing
+//! waits, nothing is stored, and nothing is random, so every rule can be enumerated and every machine can be
+//! driven by hand in a test.
+//!
+//! *Not here:* SQL and storage (`peerwork-store`), tasks of a runtime, timers and sockets (`peerwork`).
+//!
+//! | to find | look at |
+//! | --- | --- |
+//! | what an event does in a status | [`decide`] |
+//! | the statuses and what people see of them | [`Status`], [`State`] |
+//! | what a kind chooses: retries, deaths, deadlines | [`Rules`] |
+//! | when a node must stop believing in itself, and when a peer may bury it | [`Beat`], [`Watch`] |
+//! | how many tasks a node may claim | [`Credits`] |
+//! | which lanes go next | [`Policy`] |
+
+mod bounds;
+mod credits;
+mod decide;
+mod ids;
+mod lane;
+mod lease;
+pub mod lifecycle;
+mod name;
+mod policy;
+mod rules;
+mod status;
+mod task;
+mod time;
+
+pub use bounds::*;
+pub use credits::Credits;
+pub use decide::{Event, Refused, Transition, decide};
+pub use ids::{NodeId, RunId, TaskId};
+pub use lane::{KindKey, LaneId, Rank};
+pub use lease::{Beat, BeatAnswer, Heard, LeaseTimes, Pulse, Watch};
+pub use name::{Name, NameError};
+pub use policy::{Fifo, Grant, LaneView, Policy};
+pub use rules::{OnExhausted, OnNodeDeath, OnPauseDeadline, Retry, Rules};
+pub use status::{Place, State, Status, Work};
+pub use task::Task;
+pub use time::{Mono, Timestamp};

@@ -1,0 +1,123 @@
+//! How many tasks a node may claim: its free slots, and as many more as it will soon start.
+//!
+//! Invariants: never more than slots + [`Credits::AHEAD_MAX`] are held; nothing is read ahead by a node that is not
+//! finishing tasks at a rate that empties the read-ahead within [`Credits::AHEAD_MS`], so that long tasks are left
+//! to peers with free slots.
+
+use crate::Mono;
+
+/// The claim credits of one sort of work on one node.
+#[derive(Clone, Debug)]
+pub struct Credits {
+    slots: usize,
+    /// Claimed and not acknowledged as ended.
+    held: usize,
+    /// Ends in the current window, and the rate of the last one.
+    window_start: Mono,
+    ended_in_window: u64,
+    ended_per_window: u64,
+}
+
+impl Credits {
+    /// Tasks read ahead at most: two full claim batches, one that is being started and one on its way.
+    pub const AHEAD_MAX: usize = 2_000;
+
+    /// How long a task may be read ahead of its start, in milliseconds.
+    pub const AHEAD_MS: u64 = 100;
+
+    /// A node with `slots` slots that holds nothing.
+    pub fn new(slots: usize, now: Mono) -> Self {
+        Self {
+            slots,
+            held: 0,
+            window_start: now,
+            ended_in_window: 0,
+            ended_per_window: 0,
+        }
+    }
+
+    /// How many tasks to claim now.
+    pub fn free(&self) -> usize {
+        let ahead = usize::try_from(self.ended_per_window)
+            .unwrap_or(Self::AHEAD_MAX)
+            .min(Self::AHEAD_MAX);
+        (self.slots + ahead).saturating_sub(self.held)
+    }
+
+    /// The number of claimed tasks whose end was not acknowledged yet.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// `n` tasks were claimed.
+    pub fn claimed(&mut self, n: usize) {
+        self.held += n;
+    }
+
+    /// The ends of `n` tasks were acknowledged at `now`.
+    pub fn ended(&mut self, n: usize, now: Mono) {
+        self.roll(now);
+        self.held = self.held.saturating_sub(n);
+        self.ended_in_window += n as u64;
+        // The first busy window counts as it fills: a burst need not wait for its end.
+        self.ended_per_window = self.ended_per_window.max(self.ended_in_window);
+    }
+
+    /// Forgets a rate that is past. Call it before [`free`](Self::free) after a time without ends.
+    pub fn roll(&mut self, now: Mono) {
+        let elapsed_ms = now.since(self.window_start).as_millis() as u64;
+        if elapsed_ms >= Self::AHEAD_MS {
+            let windows = elapsed_ms / Self::AHEAD_MS;
+            // After a second without a look nothing is known about the rate.
+            self.ended_per_window = if windows < 10 {
+                self.ended_in_window / windows
+            } else {
+                0
+            };
+            self.ended_in_window = 0;
+            self.window_start = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Mono {
+        Mono(0).plus_ms(ms)
+    }
+
+    #[test]
+    fn an_idle_node_claims_its_slots_and_nothing_ahead() {
+        let mut credits = Credits::new(4, ms(0));
+        assert_eq!(credits.free(), 4);
+        credits.claimed(4);
+        assert_eq!((credits.free(), credits.held()), (0, 4));
+    }
+
+    #[test]
+    fn long_tasks_are_not_read_ahead() {
+        let mut credits = Credits::new(4, ms(0));
+        credits.claimed(4);
+        credits.ended(1, ms(60_000));
+        credits.claimed(1);
+        credits.ended(1, ms(120_000));
+        credits.roll(ms(180_000));
+        assert!(credits.free() <= 1, "only the free slot");
+    }
+
+    #[test]
+    fn short_tasks_are_read_ahead_as_fast_as_they_end() {
+        let mut credits = Credits::new(64, ms(0));
+        for step in 0..50 {
+            let n = credits.free();
+            credits.claimed(n);
+            credits.ended(n, ms(step * 10));
+        }
+        assert!(credits.free() > 500, "{}", credits.free());
+        assert!(credits.free() <= 64 + Credits::AHEAD_MAX);
+        credits.roll(ms(60_000));
+        assert_eq!(credits.free(), 64, "a rate that is past is forgotten");
+    }
+}
