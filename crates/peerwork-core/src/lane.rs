@@ -12,20 +12,27 @@ use uuid::Uuid;
 pub struct LaneId(pub Uuid);
 
 impl LaneId {
-    /// The lane of `user`'s tasks in `group`, for runs or for cleanups.
-    pub fn new(group: &Name, user: &Name, work: Work) -> Self {
+    /// Tells a lane's cleanups from its runs: an arbitrary constant, so that one follows from the other.
+    const CLEANUP: u128 = 0x7065_6572_776f_726b_2063_6c65_616e_7570;
+
+    /// The lane of `user`'s runs in `group`.
+    pub fn new(group: &Name, user: &Name) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("peerwork 2026 lane");
         // Lengths first: ("ab", "c") and ("a", "bc") are two lanes.
         hash.update(&(group.as_str().len() as u64).to_le_bytes());
         hash.update(group.as_str().as_bytes());
         hash.update(user.as_str().as_bytes());
-        hash.update(match work {
-            Work::Run => b"\0run",
-            Work::Cleanup => b"\0del",
-        });
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finalize().as_bytes()[..16]);
         Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The lane of the same user in the same group for `work`. `self` is the lane of its runs.
+    pub fn of(self, work: Work) -> Self {
+        match work {
+            Work::Run => self,
+            Work::Cleanup => Self(Uuid::from_u128(self.0.as_u128() ^ Self::CLEANUP)),
+        }
     }
 }
 
@@ -54,8 +61,14 @@ impl KindKey {
 pub struct Rank(pub i32);
 
 impl Rank {
-    /// Added to the rank of everything that does not resume: more than any priority.
-    const NOT_RESUMING: i32 = 1 << 16;
+    /// Added to the rank of everything that does not resume: more than any two priorities are apart.
+    const NOT_RESUMING: i32 = 1 << 17;
+
+    /// The priority that this rank was made of.
+    pub fn priority(self) -> i16 {
+        let priority = if self.0 > Self::NOT_RESUMING / 2 { self.0 - Self::NOT_RESUMING } else { self.0 };
+        i16::try_from(priority).unwrap_or(if priority < 0 { i16::MIN } else { i16::MAX })
+    }
 
     /// The rank of a task with `priority` (smaller is sooner) that enters `status`.
     pub fn new(status: Status, priority: i16) -> Self {
@@ -75,7 +88,7 @@ mod tests {
     #[test]
     fn lanes_tell_their_parts_apart() {
         let name = |text| Name::new("user", text).unwrap();
-        let lane = |g, u, w| LaneId::new(&name(g), &name(u), w);
+        let lane = |g, u, w| LaneId::new(&name(g), &name(u)).of(w);
         assert_eq!(lane("g", "u", Work::Run), lane("g", "u", Work::Run));
         assert_ne!(lane("ab", "c", Work::Run), lane("a", "bc", Work::Run));
         assert_ne!(lane("g", "u", Work::Run), lane("g", "u", Work::Cleanup));
@@ -86,5 +99,10 @@ mod tests {
     fn resuming_goes_before_every_priority() {
         assert!(Rank::new(Status::Resuming, i16::MAX) < Rank::new(Status::Queued, i16::MIN));
         assert!(Rank::new(Status::Queued, -1) < Rank::new(Status::Queued, 0));
+        for status in [Status::Resuming, Status::Queued] {
+            for priority in [i16::MIN, -1, 0, 1, i16::MAX] {
+                assert_eq!(Rank::new(status, priority).priority(), priority);
+            }
+        }
     }
 }

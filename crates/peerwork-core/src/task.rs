@@ -25,9 +25,11 @@ pub struct Task {
 }
 
 impl Task {
-    /// A task as it is created at `now`: started (at `due`, if that is later) or only created.
+    /// A task as it is created at `now`: only created, or started at `due`, or started at once.
+    ///
+    /// One that is due is scheduled even if its time has passed: whether it has is asked of the database's clock,
+    /// by the first node that looks.
     pub fn new(start: bool, due: Option<Timestamp>, now: Timestamp) -> Self {
-        let due = due.filter(|due| *due > now);
         let status = match (start, due) {
             (false, _) => Status::Created,
             (true, Some(_)) => Status::Scheduled,

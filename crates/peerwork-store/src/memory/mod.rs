@@ -1,0 +1,3 @@
+//! The reference store.
+/// The reference store.
+pub struct MemoryStore;

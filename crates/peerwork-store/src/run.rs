@@ -1,0 +1,112 @@
+//! What a node claims, saves and ends.
+
+use crate::{Options, Progress};
+use peerwork_core::{Event, Grant, KindKey, LaneId, Name, NodeId, Rules, RunId, Status, Task, TaskId, Timestamp};
+
+/// A claim by `node` of as many tasks as granted, all under one fresh run id.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Who claims.
+    pub node: NodeId,
+    /// Fresh and random.
+    pub run: RunId,
+    /// From which lanes how many. Grants of one claim are for one sort of work.
+    pub grants: Vec<Grant>,
+    /// The kinds that the node can run; nothing else is claimed.
+    pub kinds: Vec<KindKey>,
+}
+
+/// A claimed task with what its handler needs.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its id.
+    pub id: TaskId,
+    /// The run that holds it now.
+    pub run: RunId,
+    /// Its type.
+    pub kind: Name,
+    /// Whose it is.
+    pub user: Name,
+    /// The group it is in.
+    pub group: Name,
+    /// The lane it was claimed from.
+    pub lane: LaneId,
+    /// What becomes of its record.
+    pub options: Options,
+    /// Its facts, as written by the claim.
+    pub task: Task,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What it was created with.
+    pub input: Vec<u8>,
+    /// What an earlier run saved last.
+    pub checkpoint: Option<Vec<u8>>,
+}
+
+/// A checkpoint or a progress to save.
+#[derive(Clone, Debug)]
+pub struct Save {
+    /// The task ..
+    pub id: TaskId,
+    /// .. while this run holds it.
+    pub run: RunId,
+    /// The new checkpoint; none: the old one stays.
+    pub checkpoint: Option<Vec<u8>>,
+    /// The new progress; none: the old one stays.
+    pub progress: Option<Progress>,
+}
+
+/// The answer to a [`Save`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// It is durable. The status tells whether somebody wants the run to stop.
+    Kept(Status),
+    /// The run does not hold the task any more: nothing was written.
+    Lost,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The task ..
+    pub id: TaskId,
+    /// .. while this run holds it.
+    pub run: RunId,
+    /// One of [`Event::Ok`], [`Event::Err`], [`Event::Stopped`], [`Event::Wait`], [`Event::Deadline`].
+    pub event: Event,
+    /// The kind's rules, as its handler states them.
+    pub rules: Rules,
+    /// What the handler returned.
+    pub output: Option<Vec<u8>>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// With [`Event::Wait`]: woken once so many of its children are over.
+    pub awaited_children: u32,
+}
+
+/// The answer to an [`End`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is recorded; the task is in this status now.
+    Recorded(Status),
+    /// The run did not hold the task any more: nothing was written.
+    Lost,
+}
+
+/// What a promotion did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promoted {
+    /// Tasks that became claimable.
+    pub tasks: usize,
+    /// Whether more were due than one batch takes.
+    pub more: bool,
+}
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The tasks that were taken back from dead nodes, with what became of them.
+    pub tasks: Vec<(TaskId, Status)>,
+    /// Whether there may be more than one batch takes.
+    pub more: bool,
+}

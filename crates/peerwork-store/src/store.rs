@@ -1,0 +1,185 @@
+//! The contract that every store keeps.
+
+use crate::*;
+use async_trait::async_trait;
+use peerwork_core::{
+    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, Pulse, Refused, Rules, RunId, Status, TaskId, Timestamp,
+};
+
+/// What a user wants of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Run now.
+    Run,
+    /// Take a pause back.
+    Resume,
+    /// Pause.
+    Pause,
+    /// Delete, with the cleanup of its kind.
+    Delete,
+    /// Delete without waiting for a cleanup that is queued, running or failed.
+    ForceDelete,
+    /// Start a final task again, from the beginning.
+    Rerun,
+    /// Move to this group.
+    MoveTo(Name),
+    /// Change the priority; smaller is sooner.
+    Priority(i16),
+}
+
+impl Wish {
+    /// The event that [`peerwork_core::decide`] knows it as.
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Run => Event::Run,
+            Self::Resume => Event::Resume,
+            Self::Pause => Event::Pause,
+            Self::Delete => Event::Delete,
+            Self::ForceDelete => Event::ForceDelete,
+            Self::Rerun => Event::Rerun,
+            Self::MoveTo(_) => Event::Move,
+            Self::Priority(_) => Event::Edit,
+        }
+    }
+}
+
+/// What became of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steered {
+    /// It was written; the task is in this status now.
+    Changed(Status),
+    /// It was so already.
+    Unchanged(Status),
+    /// It has no effect in this status.
+    Refused(Status, Refused),
+    /// There is no such task, or it is not one that the filter means.
+    NotFound,
+}
+
+/// Where tasks live. Every method is one bounded unit of work on one connection.
+///
+/// **Fence.** Writes of a run ([`save`](Self::save), [`end`](Self::end)) are accepted only while the task's row holds
+/// the run's id; otherwise the answer is `Lost`, and nothing was written.
+///
+/// **Decisions.** Every change of status is one that [`peerwork_core::decide`] gave, on facts that cannot change before
+/// it is written. A task is in exactly one [`Place`](peerwork_core::Place) at any time.
+///
+/// **Order.** Answers come in the order of what was asked, one for each.
+///
+/// **Time.** `now` is the database's clock, or the injected one.
+///
+/// **Bounds.** Batches are of at most [`BATCH_MAX`](peerwork_core::BATCH_MAX) items; longer ones are an
+/// [`Invalid`](ErrorKind::Invalid) error, as is a payload over
+/// [`PAYLOAD_BYTES_MAX`](peerwork_core::PAYLOAD_BYTES_MAX). Names are checked already: they are [`Name`]s.
+///
+/// **Errors.** Conflicts (deadlock, busy, serialization) are retried inside, a bounded number of times. An
+/// [`Ambiguous`](ErrorKind::Ambiguous) error says that the call may have been carried out; every call may be repeated.
+///
+/// **Cancel safety.** Dropping a call's future abandons the answer, never a transaction: the call goes on to its end.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // --- schema -------------------------------------------------------------------------------------------------
+
+    /// Brings the schema to this version's. Any number of processes may call it at once; one does it.
+    async fn migrate(&self) -> Result<()>;
+
+    /// Checks that the schema is this version's.
+    ///
+    /// # Errors
+    /// [`Schema`](ErrorKind::Schema), saying whether it is missing, older or newer, and what to do.
+    async fn check_schema(&self) -> Result<()>;
+
+    /// The time.
+    async fn now(&self) -> Result<Timestamp>;
+
+    // --- people -------------------------------------------------------------------------------------------------
+
+    /// Creates tasks: all of them or, on an error, none. A task whose id exists already is left as it is.
+    async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>>;
+
+    /// Applies a wish to those of `ids` that `filter` means at the moment of writing.
+    async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>>;
+
+    /// The tasks that exist (or were deleted within the last day) among `ids`.
+    async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>>;
+
+    /// A page of at most `limit` (at most [`PAGE_MAX`](peerwork_core::PAGE_MAX)) tasks, newest first, that come after `after`. Stable
+    /// under inserts: no task that was there throughout is shown twice or left out.
+    async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page>;
+
+    /// A payload; none if the task or the payload is not there.
+    async fn payload(&self, id: TaskId, which: Payload) -> Result<Option<Vec<u8>>>;
+
+    /// The outputs of the finished ones among `ids`, in order.
+    async fn outputs(&self, ids: Vec<TaskId>) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// The last failures of a task, oldest first, at most [`ERRORS_KEPT_MAX`](peerwork_core::ERRORS_KEPT_MAX).
+    async fn failures(&self, id: TaskId) -> Result<Vec<Failure>>;
+
+    // --- nodes --------------------------------------------------------------------------------------------------
+
+    /// Publishes a node's kinds and their rules.
+    async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()>;
+
+    /// All kinds that any node has published.
+    async fn kinds(&self) -> Result<Vec<KindRow>>;
+
+    /// Writes the node's row with beat 0. Repeating it is harmless.
+    async fn register(&self, card: NodeCard) -> Result<()>;
+
+    /// Renews a lease: sets the row to `pulse.seq` if it is alive and at `pulse.acked` or later, but before
+    /// `pulse.seq`.
+    async fn beat(&self, node: NodeId, pulse: Pulse, ttl_ms: u64) -> Result<BeatAnswer>;
+
+    /// Removes the row of a node that has ended, unless it still holds tasks. False: it does.
+    async fn retire(&self, node: NodeId) -> Result<bool>;
+
+    /// Declares a node dead if it is alive and still at beat `seq`. False: it is not.
+    async fn declare_dead(&self, node: NodeId, seq: u64) -> Result<bool>;
+
+    /// All nodes, the dead of the last day included.
+    async fn nodes(&self) -> Result<Vec<NodeRow>>;
+
+    /// Everything that concerns `node`, in one statement.
+    async fn glance(&self, node: NodeId) -> Result<Glance>;
+
+    // --- runs ---------------------------------------------------------------------------------------------------
+
+    /// The lanes in which a task of one of `kinds` is claimable, each with its first one; at most `limit`.
+    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>>;
+
+    /// Takes the first tasks of the granted lanes, in the order of each lane. Concurrent claims never get the same
+    /// task; a claim may get less than is there. Nothing is claimed for a node that is not alive.
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
+
+    /// Saves checkpoints and progress. A saved checkpoint is progress: it clears the task's `crashes`.
+    async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>>;
+
+    /// Ends runs. A finished or failed child is recorded for its parent in the same transaction.
+    async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>>;
+
+    /// For each run: the status of its task, if it still holds it.
+    async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>>;
+
+    // --- upkeep: by any node, at any time, as often as one likes ---------------------------------------------------
+
+    /// Makes sleeping tasks claimable whose time has come, at most `limit`.
+    async fn promote(&self, limit: usize) -> Result<Promoted>;
+
+    /// Wakes waiting tasks whose children are over, at most `limit`; returns how many.
+    async fn wake(&self, limit: usize) -> Result<usize>;
+
+    /// Takes tasks back from nodes that are declared dead or have no row, at most `limit`.
+    async fn sweep(&self, limit: usize) -> Result<Swept>;
+
+    /// Removes tombstones and dead nodes' rows that are older than a day, at most `limit`; returns how many.
+    async fn prune(&self, limit: usize) -> Result<usize>;
+
+    // --- hints --------------------------------------------------------------------------------------------------
+
+    /// Tells other processes to look. Best effort.
+    async fn hint(&self, hint: Hint) -> Result<()>;
+
+    /// Subscribes to hints of other processes (and perhaps its own). None if the database cannot carry hints.
+    async fn listen(&self) -> Result<Option<Hints>>;
+}
