@@ -75,6 +75,8 @@ pub struct Glance {
     pub ready: bool,
     /// Whether any node was declared dead that may still hold tasks.
     pub dead: bool,
+    /// Whether any child is over whose parent has not been looked at since: see [`Store::wake`](crate::Store::wake).
+    pub inbox: bool,
     /// When the next sleeping task is due.
     pub next_wake: Option<Timestamp>,
 }

@@ -51,7 +51,10 @@ impl Options {
 
     /// From a row's number; bits that are not known are passed over.
     pub fn from_code(code: i64) -> Self {
-        Self { forget_on_finish: code & 1 != 0, forget_on_failure: code & 2 != 0 }
+        Self {
+            forget_on_finish: code & 1 != 0,
+            forget_on_failure: code & 2 != 0,
+        }
     }
 }
 
@@ -140,4 +143,12 @@ pub struct Failure {
     pub at: Timestamp,
     /// Why, as text.
     pub error: String,
+}
+
+/// What is recorded as the error of a task that its node's death has ended.
+pub(crate) fn death_text(task: &Task) -> String {
+    format!(
+        "its node died while running it ({} deaths without progress)",
+        task.crashes
+    )
 }

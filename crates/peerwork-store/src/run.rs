@@ -1,7 +1,9 @@
 //! What a node claims, saves and ends.
 
 use crate::{Options, Progress};
-use peerwork_core::{Event, Grant, KindKey, LaneId, Name, NodeId, Rules, RunId, Status, Task, TaskId, Timestamp};
+use peerwork_core::{
+    Event, Grant, KindKey, LaneId, Name, NodeId, Rules, RunId, Status, Task, TaskId, Timestamp,
+};
 
 /// A claim by `node` of as many tasks as granted, all under one fresh run id.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Claimed {
     pub lane: LaneId,
     /// What becomes of its record.
     pub options: Options,
+    /// The task that waits for it.
+    pub parent: Option<TaskId>,
     /// Its facts, as written by the claim.
     pub task: Task,
     /// When it was created.

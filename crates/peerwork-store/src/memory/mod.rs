@@ -1,3 +1,655 @@
-//! The reference store.
-/// The reference store.
-pub struct MemoryStore;
+//! The reference store: in memory, short, and obviously right. The oracle of the conformance suite, and what tests
+//! and the simulated cluster run on.
+//!
+//! Everything is done under one lock, so every call is one transaction. Nothing survives the process.
+
+mod table;
+
+use crate::*;
+use async_trait::async_trait;
+use peerwork_core::{
+    BATCH_MAX, BeatAnswer, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId, PAGE_MAX,
+    PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Rules, RunId, Status, TOMBSTONE_MS, Task, TaskId,
+    Timestamp, Transition, bounded_error, decide,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use table::{Row, Table};
+use tokio::sync::mpsc;
+
+/// A store in memory. Clones share their tasks: each clone stands for a connection of another process.
+#[derive(Clone)]
+pub struct MemoryStore {
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    data: Arc<Mutex<Data>>,
+}
+
+#[derive(Default)]
+struct Data {
+    table: Table,
+    nodes: BTreeMap<NodeId, NodeEntry>,
+    kinds: BTreeMap<KindKey, KindRow>,
+    listeners: Vec<mpsc::Sender<Hint>>,
+}
+
+struct NodeEntry {
+    row: NodeRow,
+    died_at: Option<Timestamp>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store on the system's clock.
+    pub fn new() -> Self {
+        Self::with_clock(|| Timestamp::from(std::time::SystemTime::now()))
+    }
+
+    /// An empty store whose time is what `clock` says.
+    pub fn with_clock(clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            data: Arc::default(),
+        }
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        // A panic under the lock is a bug of this file; the data of a test store is then no use to anyone.
+        self.data.lock().expect("no panic under the lock")
+    }
+
+    fn time(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+impl Data {
+    fn rules(&self, kind: &Name) -> Rules {
+        self.kinds
+            .get(&KindKey::new(kind))
+            .map(|row| row.rules.clone())
+            .unwrap_or_default()
+    }
+
+    fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|entry| entry.row.alive)
+    }
+
+    /// Writes what was decided about `id`, with everything that goes with it.
+    fn apply(&mut self, id: TaskId, to: Task, now: Timestamp) {
+        let mut row = self.table.rows[&id].clone();
+        let was_held = row.task.status.is_held();
+        row.task = to;
+        match to.status.place() {
+            Place::Running => {}
+            Place::Done => {
+                row.finished_at = Some(now);
+                if let Some(parent) = row.parent
+                    && let Some(mut parent_row) = self.table.rows.get(&parent).cloned()
+                {
+                    parent_row.inbox.insert(id);
+                    self.table.put(parent, parent_row);
+                }
+            }
+            Place::Ready | Place::Parked if was_held || row.finished_at.is_some() => {
+                (row.node, row.run, row.started_at, row.finished_at) = (None, None, None, None);
+            }
+            Place::Ready | Place::Parked => {}
+        }
+        if to.status == Status::Deleted {
+            row.input.clear();
+            row.output = None;
+            row.checkpoint = None;
+            row.progress = None;
+            row.failures.clear();
+            row.inbox.clear();
+        }
+        self.table.put(id, row);
+    }
+
+    fn steer(&mut self, id: TaskId, filter: &Filter, wish: &Wish, now: Timestamp) -> Steered {
+        let Some(row) = self
+            .table
+            .rows
+            .get(&id)
+            .filter(|row| filter.matches(&row.record(id)))
+        else {
+            return Steered::NotFound;
+        };
+        let (task, rules) = (row.task, self.rules(&row.kind));
+        match decide(&task, &rules, wish.event(), now) {
+            Err(refused) => Steered::Refused(task.status, refused),
+            Ok(Transition::To(to)) => {
+                if *wish == Wish::Rerun {
+                    let mut row = self.table.rows[&id].clone();
+                    (row.checkpoint, row.progress, row.output) = (None, None, None);
+                    row.failures.clear();
+                    self.table.put(id, row);
+                }
+                self.apply(id, to, now);
+                Steered::Changed(to.status)
+            }
+            Ok(Transition::Same) => {
+                let mut row = self.table.rows[&id].clone();
+                let changed = match wish {
+                    Wish::MoveTo(group) => {
+                        std::mem::replace(&mut row.group, group.clone()) != *group
+                    }
+                    Wish::Priority(priority) => {
+                        std::mem::replace(&mut row.priority, *priority) != *priority
+                    }
+                    _ => false,
+                };
+                if !changed {
+                    return Steered::Unchanged(task.status);
+                }
+                self.table.put(id, row);
+                Steered::Changed(task.status)
+            }
+            Ok(Transition::Erase) => unreachable!("no wish erases"),
+        }
+    }
+
+    fn end(&mut self, end: End, now: Timestamp) -> Ended {
+        let Some(row) = self.table.held_by(end.id, end.run) else {
+            return Ended::Lost;
+        };
+        let task = row.task;
+        match decide(&task, &end.rules, end.event, now) {
+            Ok(Transition::To(to)) => {
+                let mut row = row.clone();
+                if to.status == Status::Finished {
+                    row.output = end.output;
+                }
+                if let (Event::Err { .. }, Some(error)) = (end.event, end.error) {
+                    row.fail(now, &error);
+                }
+                if to.status == Status::Waiting || to.returns_to == Some(Status::Waiting) {
+                    row.awaited = end.awaited_children;
+                }
+                self.table.put(end.id, row);
+                self.apply(end.id, to, now);
+                Ended::Recorded(to.status)
+            }
+            Ok(Transition::Same) => Ended::Recorded(task.status),
+            Ok(Transition::Erase) | Err(_) => Ended::Lost,
+        }
+    }
+
+    fn claim_one(&mut self, id: TaskId, claim: &Claim, now: Timestamp) -> Option<Claimed> {
+        let row = self.table.rows.get(&id)?;
+        let Ok(Transition::To(to)) = decide(&row.task, &Rules::default(), Event::Claim, now) else {
+            return None;
+        };
+        let mut row = row.clone();
+        (row.node, row.run, row.started_at) = (Some(claim.node), Some(claim.run), Some(now));
+        self.table.put(id, row);
+        self.apply(id, to, now);
+        let row = &self.table.rows[&id];
+        Some(Claimed {
+            id,
+            run: claim.run,
+            kind: row.kind.clone(),
+            user: row.user.clone(),
+            group: row.group.clone(),
+            lane: row.lane().of(to.status.work()),
+            options: row.options,
+            parent: row.parent,
+            task: to,
+            created_at: row.created_at,
+            input: row.input.clone(),
+            checkpoint: row.checkpoint.clone(),
+        })
+    }
+}
+
+/// Whether what a task waits for has happened.
+fn is_woken(row: &Row) -> bool {
+    row.task.status == Status::Waiting && row.awaited > 0 && row.inbox.len() >= row.awaited as usize
+}
+
+fn bounded<T>(items: &[T]) -> Result<()> {
+    if items.len() > BATCH_MAX {
+        let message = format!(
+            "batch of {} items; split it into batches of {BATCH_MAX} or fewer",
+            items.len()
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(())
+}
+
+fn bounded_payload(what: &str, payload: Option<&Vec<u8>>) -> Result<()> {
+    let bytes = payload.map_or(0, Vec::len);
+    if bytes > PAYLOAD_BYTES_MAX {
+        let message = format!(
+            "{what} has {bytes} bytes; store what is over {PAYLOAD_BYTES_MAX} bytes elsewhere and pass a reference to it"
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn migrate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn check_schema(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.time())
+    }
+
+    async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>> {
+        bounded(&tasks)?;
+        for task in &tasks {
+            bounded_payload("input", Some(&task.input))?;
+        }
+        let (now, mut data) = (self.time(), self.data());
+        Ok(tasks
+            .into_iter()
+            .map(|new| {
+                if data.table.rows.contains_key(&new.id) {
+                    return Created::Existed;
+                }
+                data.table.put(new.id, Row::new(new, now));
+                Created::New
+            })
+            .collect())
+    }
+
+    async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>> {
+        bounded(&ids)?;
+        let (now, mut data) = (self.time(), self.data());
+        Ok(ids
+            .into_iter()
+            .map(|id| data.steer(id, &filter, &wish, now))
+            .collect())
+    }
+
+    async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
+        bounded(&ids)?;
+        let data = self.data();
+        Ok(ids
+            .into_iter()
+            .map(|id| data.table.rows.get(&id).map(|row| row.record(id)))
+            .collect())
+    }
+
+    async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        let data = self.data();
+        let place = |task: &TaskRecord| Cursor {
+            created_at: task.created_at,
+            id: task.id,
+        };
+        let mut tasks: Vec<_> = data
+            .table
+            .rows
+            .iter()
+            .map(|(id, row)| row.record(*id))
+            .filter(|task| filter.matches(task) && after.is_none_or(|after| place(task) < after))
+            .collect();
+        tasks.sort_by_key(|task| std::cmp::Reverse(place(task)));
+        let more = tasks.len() > limit;
+        tasks.truncate(limit);
+        let next = tasks.last().map(place).filter(|_| more);
+        Ok(Page { tasks, next })
+    }
+
+    async fn payload(&self, id: TaskId, which: Payload) -> Result<Option<Vec<u8>>> {
+        let data = self.data();
+        let Some(row) = data
+            .table
+            .rows
+            .get(&id)
+            .filter(|row| row.task.status != Status::Deleted)
+        else {
+            return Ok(None);
+        };
+        Ok(match which {
+            Payload::Input => Some(row.input.clone()),
+            Payload::Checkpoint => row.checkpoint.clone(),
+            Payload::Output => row
+                .output
+                .clone()
+                .filter(|_| row.task.status == Status::Finished),
+        })
+    }
+
+    async fn outputs(&self, ids: Vec<TaskId>) -> Result<Vec<Option<Vec<u8>>>> {
+        bounded(&ids)?;
+        let data = self.data();
+        let output = |id| {
+            let row = data.table.rows.get(id)?;
+            row.output
+                .clone()
+                .filter(|_| row.task.status == Status::Finished)
+        };
+        Ok(ids.iter().map(output).collect())
+    }
+
+    async fn failures(&self, id: TaskId) -> Result<Vec<Failure>> {
+        Ok(self
+            .data()
+            .table
+            .rows
+            .get(&id)
+            .map(|row| row.failures.clone())
+            .unwrap_or_default())
+    }
+
+    async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()> {
+        bounded(&kinds)?;
+        let mut data = self.data();
+        for (kind, rules) in kinds {
+            let key = KindKey::new(&kind);
+            data.kinds.insert(key, KindRow { kind, key, rules });
+        }
+        Ok(())
+    }
+
+    async fn kinds(&self) -> Result<Vec<KindRow>> {
+        Ok(self.data().kinds.values().cloned().collect())
+    }
+
+    async fn register(&self, card: NodeCard) -> Result<()> {
+        let now = self.time();
+        let row = NodeRow {
+            id: card.id,
+            label: card.label,
+            started_at: now,
+            seq: 0,
+            ttl_ms: card.ttl_ms,
+            lease_until: now.plus_ms(card.ttl_ms),
+            alive: true,
+            slots: card.slots,
+            held: 0,
+        };
+        self.data()
+            .nodes
+            .entry(card.id)
+            .or_insert(NodeEntry { row, died_at: None });
+        Ok(())
+    }
+
+    async fn beat(&self, node: NodeId, pulse: Pulse, ttl_ms: u64) -> Result<BeatAnswer> {
+        let (now, mut data) = (self.time(), self.data());
+        let Some(entry) = data.nodes.get_mut(&node) else {
+            return Ok(BeatAnswer::Missing);
+        };
+        let row = &mut entry.row;
+        if row.alive && row.seq >= pulse.acked && row.seq < pulse.seq {
+            (row.seq, row.ttl_ms, row.lease_until) = (pulse.seq, ttl_ms, now.plus_ms(ttl_ms));
+            return Ok(BeatAnswer::Renewed);
+        }
+        Ok(BeatAnswer::Row {
+            seq: row.seq,
+            alive: row.alive,
+        })
+    }
+
+    async fn retire(&self, node: NodeId) -> Result<bool> {
+        let mut data = self.data();
+        if data.table.held_count(node) > 0 {
+            return Ok(false);
+        }
+        data.nodes.remove(&node);
+        Ok(true)
+    }
+
+    async fn declare_dead(&self, node: NodeId, seq: u64) -> Result<bool> {
+        let (now, mut data) = (self.time(), self.data());
+        let Some(entry) = data
+            .nodes
+            .get_mut(&node)
+            .filter(|e| e.row.alive && e.row.seq == seq)
+        else {
+            return Ok(false);
+        };
+        entry.row.alive = false;
+        entry.died_at = Some(now);
+        Ok(true)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>> {
+        let data = self.data();
+        let row = |entry: &NodeEntry| NodeRow {
+            held: data.table.held_count(entry.row.id),
+            ..entry.row.clone()
+        };
+        Ok(data.nodes.values().map(row).collect())
+    }
+
+    async fn glance(&self, node: NodeId) -> Result<Glance> {
+        let (now, data) = (self.time(), self.data());
+        let wished = |id: &TaskId| {
+            let row = &data.table.rows[id];
+            let run = row.run.filter(|_| row.task.status.is_stopping())?;
+            Some(Wished {
+                id: *id,
+                run,
+                status: row.task.status,
+            })
+        };
+        let alive = data.nodes.values().filter(|entry| entry.row.alive);
+        Ok(Glance {
+            now,
+            wishes: data.table.held(node).filter_map(wished).collect(),
+            held: data.table.held_count(node),
+            peers: alive
+                .map(|e| (e.row.id, e.row.seq, e.row.ttl_ms, e.row.lease_until))
+                .collect(),
+            ready: !data.table.ready.is_empty(),
+            dead: data.nodes.values().any(|entry| !entry.row.alive),
+            inbox: data.table.rows.values().any(is_woken),
+            next_wake: data.table.wake.first().map(|(at, _)| *at),
+        })
+    }
+
+    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
+        let data = self.data();
+        let mut lanes = BTreeMap::new();
+        for (lane, rank, since, id) in &data.table.ready {
+            let row = &data.table.rows[id];
+            if !kinds.contains(&KindKey::new(&row.kind)) || lanes.len() == limit {
+                continue;
+            }
+            lanes.entry(*lane).or_insert_with(|| LaneView {
+                lane: *lane,
+                group: row.group.clone(),
+                user: row.user.clone(),
+                work: row.task.status.work(),
+                rank: *rank,
+                since: *since,
+            });
+        }
+        Ok(lanes.into_values().collect())
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+        let (now, mut data) = (self.time(), self.data());
+        if !data.is_alive(claim.node) {
+            return Ok(Vec::new());
+        }
+        let mut claimed = Vec::new();
+        for grant in &claim.grants {
+            let room = grant.tasks.min(BATCH_MAX - claimed.len());
+            let ids: Vec<_> = data
+                .table
+                .in_lane(grant.lane)
+                .filter(|id| {
+                    claim
+                        .kinds
+                        .contains(&KindKey::new(&data.table.rows[id].kind))
+                })
+                .take(room)
+                .collect();
+            for id in ids {
+                claimed.extend(data.claim_one(id, &claim, now));
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {
+        bounded(&saves)?;
+        for save in &saves {
+            bounded_payload("checkpoint", save.checkpoint.as_ref())?;
+        }
+        let mut data = self.data();
+        let mut save_one = |save: Save| {
+            let Some(row) = data.table.held_by(save.id, save.run) else {
+                return Saved::Lost;
+            };
+            let mut row = row.clone();
+            if save.checkpoint.is_some() {
+                row.checkpoint = save.checkpoint;
+                row.task.crashes = 0;
+            }
+            row.progress = save.progress.or(row.progress);
+            let status = row.task.status;
+            data.table.put(save.id, row);
+            Saved::Kept(status)
+        };
+        Ok(saves.into_iter().map(&mut save_one).collect())
+    }
+
+    async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {
+        bounded(&ends)?;
+        for end in &ends {
+            bounded_payload("output", end.output.as_ref())?;
+        }
+        let (now, mut data) = (self.time(), self.data());
+        Ok(ends.into_iter().map(|end| data.end(end, now)).collect())
+    }
+
+    async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>> {
+        bounded(&runs)?;
+        let data = self.data();
+        Ok(runs
+            .into_iter()
+            .map(|(id, run)| data.table.held_by(id, run).map(|row| row.task.status))
+            .collect())
+    }
+
+    async fn promote(&self, limit: usize) -> Result<Promoted> {
+        let (now, mut data) = (self.time(), self.data());
+        let due: Vec<_> = data
+            .table
+            .wake
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, id)| *id)
+            .collect();
+        let mut promoted = Promoted {
+            tasks: 0,
+            more: due.len() > limit,
+        };
+        for id in due.into_iter().take(limit) {
+            if let Ok(Transition::To(to)) = decide(
+                &data.table.rows[&id].task,
+                &Rules::default(),
+                Event::Due,
+                now,
+            ) {
+                data.apply(id, to, now);
+                promoted.tasks += 1;
+            }
+        }
+        Ok(promoted)
+    }
+
+    async fn wake(&self, limit: usize) -> Result<usize> {
+        let (now, mut data) = (self.time(), self.data());
+        let ids: Vec<_> = data
+            .table
+            .rows
+            .iter()
+            .filter(|(_, row)| is_woken(row))
+            .map(|(id, _)| *id)
+            .take(limit)
+            .collect();
+        for id in &ids {
+            if let Ok(Transition::To(to)) = decide(
+                &data.table.rows[id].task,
+                &Rules::default(),
+                Event::Woken,
+                now,
+            ) {
+                data.apply(*id, to, now);
+            }
+        }
+        Ok(ids.len())
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<Swept> {
+        let (now, mut data) = (self.time(), self.data());
+        let orphans: BTreeSet<_> = data
+            .table
+            .holders()
+            .filter(|node| !data.is_alive(*node))
+            .collect();
+        let ids: Vec<_> = orphans
+            .iter()
+            .flat_map(|node| data.table.held(*node).copied())
+            .collect();
+        let mut swept = Swept {
+            tasks: Vec::new(),
+            more: ids.len() > limit,
+        };
+        for id in ids.into_iter().take(limit) {
+            let row = &data.table.rows[&id];
+            let (task, rules) = (row.task, data.rules(&row.kind));
+            if let Ok(Transition::To(to)) = decide(&task, &rules, Event::DeadOwner, now) {
+                if matches!(to.status, Status::Failed | Status::CleanupFailed) {
+                    let mut row = data.table.rows[&id].clone();
+                    row.fail(now, &crate::record::death_text(&to));
+                    data.table.put(id, row);
+                }
+                data.apply(id, to, now);
+                swept.tasks.push((id, to.status));
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize> {
+        let (now, mut data) = (self.time(), self.data());
+        let old = |at: Option<Timestamp>| at.is_some_and(|at| at.plus_ms(TOMBSTONE_MS) <= now);
+        let tombs: Vec<_> = data
+            .table
+            .rows
+            .iter()
+            .filter(|(_, row)| row.task.status == Status::Deleted && old(row.finished_at))
+            .map(|(id, _)| *id)
+            .take(limit)
+            .collect();
+        for id in &tombs {
+            data.table.remove(*id);
+        }
+        data.nodes.retain(|_, entry| !old(entry.died_at));
+        Ok(tombs.len())
+    }
+
+    async fn hint(&self, hint: Hint) -> Result<()> {
+        self.data().listeners.retain(|listener| {
+            !listener.is_closed() && (listener.try_send(hint).is_ok() || !listener.is_closed())
+        });
+        Ok(())
+    }
+
+    async fn listen(&self) -> Result<Option<Hints>> {
+        let (sender, receiver) = mpsc::channel(Hints::UNREAD_MAX);
+        self.data().listeners.push(sender);
+        Ok(Some(Hints(receiver)))
+    }
+}

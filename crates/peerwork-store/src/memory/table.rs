@@ -1,0 +1,185 @@
+//! The rows of the reference store and the indexes over them, which only [`Table::put`] keeps.
+
+use super::*;
+
+#[derive(Clone)]
+pub(super) struct Row {
+    pub kind: Name,
+    pub user: Name,
+    pub group: Name,
+    pub priority: i16,
+    pub options: Options,
+    pub parent: Option<TaskId>,
+    pub created_at: Timestamp,
+    pub input: Vec<u8>,
+    pub task: Task,
+    pub node: Option<NodeId>,
+    pub run: Option<RunId>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub checkpoint: Option<Vec<u8>>,
+    pub progress: Option<Progress>,
+    pub output: Option<Vec<u8>>,
+    pub failures: Vec<Failure>,
+    pub awaited: u32,
+    pub inbox: BTreeSet<TaskId>,
+}
+
+impl Row {
+    pub fn new(new: NewTask, now: Timestamp) -> Self {
+        Self {
+            task: Task::new(new.start, new.due, now),
+            kind: new.kind,
+            user: new.user,
+            group: new.group,
+            priority: new.priority,
+            options: new.options,
+            parent: new.parent,
+            created_at: now,
+            input: new.input,
+            node: None,
+            run: None,
+            started_at: None,
+            finished_at: None,
+            checkpoint: None,
+            progress: None,
+            output: None,
+            failures: Vec::new(),
+            awaited: 0,
+            inbox: BTreeSet::new(),
+        }
+    }
+
+    pub fn lane(&self) -> peerwork_core::LaneId {
+        peerwork_core::LaneId::new(&self.group, &self.user)
+    }
+
+    pub fn fail(&mut self, at: Timestamp, error: &str) {
+        self.failures.push(Failure {
+            attempt: self.task.attempt,
+            at,
+            error: bounded_error(error),
+        });
+        let extra = self.failures.len().saturating_sub(ERRORS_KEPT_MAX);
+        self.failures.drain(..extra);
+    }
+
+    pub fn record(&self, id: TaskId) -> TaskRecord {
+        TaskRecord {
+            id,
+            kind: self.kind.clone(),
+            user: self.user.clone(),
+            group: self.group.clone(),
+            priority: self.priority,
+            options: self.options,
+            parent: self.parent,
+            created_at: self.created_at,
+            task: self.task,
+            node: self.node,
+            run: self.run,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            progress: self.progress,
+            error: self.failures.last().map(|failure| failure.error.clone()),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Table {
+    pub rows: BTreeMap<TaskId, Row>,
+    /// What is claimable, in order.
+    pub ready: BTreeSet<(peerwork_core::LaneId, Rank, Timestamp, TaskId)>,
+    /// What sleeps, by when it is due.
+    pub wake: BTreeSet<(Timestamp, TaskId)>,
+    held: BTreeMap<NodeId, BTreeSet<TaskId>>,
+}
+
+impl Table {
+    /// Writes a row, with its entries in the indexes.
+    pub fn put(&mut self, id: TaskId, row: Row) {
+        self.remove(id);
+        match row.task.status.place() {
+            Place::Ready => {
+                self.ready.insert(Self::ready_key(id, &row));
+            }
+            Place::Parked => {
+                let sleeps = matches!(
+                    row.task.status,
+                    Status::Scheduled | Status::Waiting | Status::CleanupScheduled
+                );
+                if let Some(at) = row.task.wake_at.filter(|_| sleeps) {
+                    self.wake.insert((at, id));
+                }
+            }
+            Place::Running => {
+                let node = row.node.expect("a held task has a holder");
+                self.held.entry(node).or_default().insert(id);
+            }
+            Place::Done => {}
+        }
+        self.rows.insert(id, row);
+    }
+
+    /// Removes a row, with its entries in the indexes.
+    pub fn remove(&mut self, id: TaskId) {
+        let Some(row) = self.rows.remove(&id) else {
+            return;
+        };
+        self.ready.remove(&Self::ready_key(id, &row));
+        if let Some(at) = row.task.wake_at {
+            self.wake.remove(&(at, id));
+        }
+        if let Some(node) = row.node
+            && let Some(held) = self.held.get_mut(&node)
+        {
+            held.remove(&id);
+            if held.is_empty() {
+                self.held.remove(&node);
+            }
+        }
+    }
+
+    fn ready_key(id: TaskId, row: &Row) -> (peerwork_core::LaneId, Rank, Timestamp, TaskId) {
+        let status = row.task.status;
+        (
+            row.lane().of(status.work()),
+            Rank::new(status, row.priority),
+            row.task.ready_at,
+            id,
+        )
+    }
+
+    /// The row of a task while `run` holds it.
+    pub fn held_by(&self, id: TaskId, run: RunId) -> Option<&Row> {
+        self.rows
+            .get(&id)
+            .filter(|row| row.task.status.is_held() && row.run == Some(run))
+    }
+
+    pub fn held(&self, node: NodeId) -> impl Iterator<Item = &TaskId> {
+        self.held.get(&node).into_iter().flatten()
+    }
+
+    pub fn held_count(&self, node: NodeId) -> u64 {
+        self.held.get(&node).map_or(0, |held| held.len() as u64)
+    }
+
+    pub fn holders(&self) -> impl Iterator<Item = NodeId> {
+        self.held.keys().copied()
+    }
+
+    /// The claimable tasks of a lane, in order.
+    pub fn in_lane(&self, lane: peerwork_core::LaneId) -> impl Iterator<Item = TaskId> {
+        let first = (
+            lane,
+            Rank(i32::MIN),
+            Timestamp(i64::MIN),
+            TaskId(uuid::Uuid::nil()),
+        );
+        self.ready
+            .range(first..)
+            .take_while(move |entry| entry.0 == lane)
+            .map(|entry| entry.3)
+    }
+}
