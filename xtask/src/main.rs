@@ -1,1 +1,74 @@
-fn main() {}
+//! The project's commands: `cargo xtask <command>`.
+
+mod ci;
+mod db;
+mod interrupt;
+mod phases;
+mod process;
+mod programs;
+mod servers;
+mod test;
+mod tidy;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's commands.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build and run everything: tests, doc tests, examples and the demo, on SQLite, PostgreSQL and MariaDB
+    ///
+    /// Installs what is missing where it can, starts throw-away servers, and stops them at the end. Servers named by
+    /// PEERWORK_TEST_POSTGRES_URL or PEERWORK_TEST_MYSQL_URL are used instead.
+    Test {
+        /// Arguments for cargo nextest, such as a filter; with any, only the tests are run
+        #[arg(last = true)]
+        nextest: Vec<String>,
+    },
+    /// What a pull request has to pass: formatting, clippy, docs and tidy without a warning, then `test`
+    Ci,
+    /// The servers for tests that are run by hand
+    Db {
+        #[command(subcommand)]
+        command: db::Command,
+    },
+    /// Check the rules that no compiler checks: what is absent, and where
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    interrupt::listen();
+    let result = match args.command {
+        Command::Test { nextest } => test::run(&nextest),
+        Command::Ci => ci::run(),
+        Command::Db { command } => db::run(&command),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's root.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("xtask is a folder of the workspace")
+        .to_owned()
+}

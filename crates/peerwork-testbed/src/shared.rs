@@ -77,7 +77,7 @@ impl SharedServers {
         }
     }
 
-    /// Leaves a server running for everybody and notes it in the state file.
+    /// Leaves a server running for everybody and notes it in the state file, in place of one that is gone.
     pub fn share(&mut self, target: &Path, server: Server) -> Result<()> {
         let pid = server
             .pid()

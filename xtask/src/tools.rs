@@ -1,0 +1,93 @@
+//! What a run needs beside cargo: the databases' packages and cargo-nextest, installed where we may.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use peerwork_testbed::{MariaDb, Postgres};
+
+use crate::process;
+
+/// Who runs the tests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// A process per test, with a time limit each.
+    Nextest,
+    /// What cargo brings along, where nextest cannot be had.
+    CargoTest,
+}
+
+/// Makes sure that both databases' programs are there.
+pub fn databases() -> Result<()> {
+    let missing = missing_packages()?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages = missing.join(" ");
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "the tests need database servers: install the packages {packages} (on Debian: `sudo apt-get install {packages}`)"
+        );
+    }
+    process::run(apt().arg("update"))?;
+    process::run(
+        apt()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(&missing),
+    )?;
+    match missing_packages()?.as_slice() {
+        [] => Ok(()),
+        still => bail!(
+            "apt-get installed {packages}, but {} has no programs where we look",
+            still.join(" ")
+        ),
+    }
+}
+
+/// nextest if it is there or can be installed.
+pub fn runner() -> Runner {
+    let found = process::cargo(&["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if found.is_ok_and(|status| status.success()) {
+        return Runner::Nextest;
+    }
+    let installed = process::run(&mut process::cargo(&[
+        "install",
+        "cargo-nextest",
+        "--locked",
+    ]))
+    .context(
+        "cargo-nextest is missing and could not be installed; cargo test runs the tests instead",
+    );
+    match installed {
+        Ok(()) => Runner::Nextest,
+        Err(error) => {
+            println!("{error:#}");
+            Runner::CargoTest
+        }
+    }
+}
+
+fn missing_packages() -> Result<Vec<&'static str>> {
+    let mut missing = Vec::new();
+    for (installed, package) in [
+        (Postgres::installed(), "postgresql"),
+        (MariaDb::installed(), "mariadb-server"),
+    ] {
+        match installed {
+            Ok(()) => {}
+            Err(error) if error.is_missing_binary() => missing.push(package),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(missing)
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
