@@ -1,12 +1,15 @@
-//! The directory of a server: its data, its log, its socket.
+//! The directory of a server: its data, its log, its socket; and the tether that outlives us.
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use crate::account::Account;
-use crate::{Error, Result};
+use crate::tether::Tether;
+use crate::{Database, Error, Result};
 
 /// Enough of a log to see why a server did not start.
 const TAIL_LINES: usize = 15;
@@ -14,26 +17,31 @@ const TAIL_LINES: usize = 15;
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
+    database: Database,
     /// `Some` removes the directory when dropped.
     temporary: Option<tempfile::TempDir>,
+    // Last: until the directory is gone, somebody has to remove it if we die.
+    tether: Tether,
 }
 
 impl Home {
     /// `chosen` or a new temporary directory, owned by the server's account.
-    pub fn open(chosen: Option<&Path>, prefix: &str, account: Option<Account>) -> Result<Self> {
+    pub fn open(
+        chosen: Option<&Path>,
+        database: Database,
+        account: Option<Account>,
+    ) -> Result<Self> {
         let (path, temporary) = match chosen {
             Some(path) => {
-                fs::create_dir_all(path)
-                    .map_err(Error::io(format_args!("create {}", path.display())))?;
+                let doing = format!("create {}", path.display());
+                fs::create_dir_all(path).map_err(Error::io(doing))?;
                 (path.to_owned(), None)
             }
             None => {
                 let made = tempfile::Builder::new()
-                    .prefix(prefix)
+                    .prefix(&format!("peerwork-{}-", database.scheme()))
                     .tempdir()
-                    .map_err(Error::io(
-                        "create a temporary directory for a server's data",
-                    ))?;
+                    .map_err(Error::io("create a temporary directory for a server"))?;
                 (made.path().to_owned(), Some(made))
             }
         };
@@ -47,7 +55,23 @@ impl Home {
         if let Some(account) = account {
             account.give(&path)?;
         }
-        Ok(Self { path, temporary })
+        let remove = temporary.is_some().then_some(path.as_path());
+        let tether = Tether::tie(signal_name(end_signal(database, remove.is_some())), remove)?;
+        Ok(Self {
+            path,
+            database,
+            temporary,
+            tether,
+        })
+    }
+
+    pub fn tether(&mut self) -> &mut Tether {
+        &mut self.tether
+    }
+
+    /// How a server ends that nobody asks for any more: at once where its data go with it.
+    pub fn end_signal(&self) -> Signal {
+        end_signal(self.database, self.temporary.is_some())
     }
 
     pub fn path(&self) -> &Path {
@@ -60,10 +84,6 @@ impl Home {
 
     pub fn log(&self) -> PathBuf {
         self.path.join("server.log")
-    }
-
-    pub fn is_temporary(&self) -> bool {
-        self.temporary.is_some()
     }
 
     /// Leaves the directory where it is, for a server that goes on without us.
@@ -89,5 +109,22 @@ impl Home {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+fn end_signal(database: Database, is_temporary: bool) -> Signal {
+    match is_temporary {
+        true => database.abort_signal(),
+        false => database.stop_signal(),
+    }
+}
+
+fn signal_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::INT => "INT",
+        Signal::QUIT => "QUIT",
+        Signal::TERM => "TERM",
+        Signal::KILL => "KILL",
+        other => unreachable!("no database is stopped with {other:?}"),
     }
 }

@@ -32,7 +32,7 @@ impl MariaDb {
     pub fn start(options: &Options) -> Result<Server> {
         port::retried(options, |port| {
             let account = Account::for_server("mysql")?;
-            let home = Home::open(options.data_dir.as_deref(), "peerwork-mariadb-", account)?;
+            let home = Home::open(options.data_dir.as_deref(), Database::MariaDb, account)?;
             if !home.data().join("mysql").exists() {
                 create_data(&home, account)?;
             }

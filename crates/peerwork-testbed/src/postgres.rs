@@ -19,7 +19,7 @@ impl Postgres {
     pub fn start(options: &Options) -> Result<Server> {
         port::retried(options, |port| {
             let account = Account::for_server("postgres")?;
-            let home = Home::open(options.data_dir.as_deref(), "peerwork-postgres-", account)?;
+            let home = Home::open(options.data_dir.as_deref(), Database::Postgres, account)?;
             if !home.data().join("PG_VERSION").exists() {
                 create_cluster(&home, account)?;
             }

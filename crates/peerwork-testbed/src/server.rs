@@ -14,7 +14,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::account::Account;
 use crate::home::Home;
-use crate::tether::Tether;
 use crate::{Database, Error, Result};
 
 /// A start may replay a crash's log on a busy machine; longer is a fault.
@@ -43,15 +42,9 @@ pub(crate) struct Recipe {
 #[derive(Debug)]
 pub struct Server {
     recipe: Recipe,
-    process: Option<Process>,
+    process: Option<Child>,
     // After `process`: the data go when nobody writes them.
     home: Home,
-}
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    tether: Tether,
 }
 
 impl Server {
@@ -87,7 +80,7 @@ impl Server {
 
     /// The server's main process, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| process.child.id())
+        self.process.as_ref().map(Child::id)
     }
 
     /// Creates an empty database and returns its URL. `name` is an identifier: lower-case letters, digits, `_`.
@@ -146,10 +139,8 @@ impl Server {
     /// Leaves the server running for others and keeps its data. To end it: [`SharedServers`](crate::SharedServers).
     pub fn detach(mut self) {
         self.home.keep();
-        if let Some(process) = self.process.take() {
-            process.tether.cut();
-            // Not waited for: it is init's child from now on.
-        }
+        // Neither waited for nor ended when the rest of us is dropped.
+        self.process = None;
     }
 
     pub(crate) fn client_program(&self) -> &Path {
@@ -218,18 +209,12 @@ impl Server {
             "start {}",
             self.recipe.program.display()
         )))?;
-        let (signal, remove) = match self.home.is_temporary() {
-            true => (self.recipe.database.abort_signal(), Some(self.home.path())),
-            false => (self.recipe.database.stop_signal(), None),
-        };
-        match Tether::tie(child.id(), signal_name(signal), remove) {
-            Ok(tether) => self.process = Some(Process { child, tether }),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
+        if let Err(error) = self.home.tether().hold(child.id()) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
         }
+        self.process = Some(child);
         Ok(())
     }
 
@@ -239,11 +224,7 @@ impl Server {
         let mut last = String::new();
         while Instant::now() < deadline {
             let process = self.process.as_mut().expect("spawned by the caller");
-            if let Some(status) = process
-                .child
-                .try_wait()
-                .map_err(Error::io("watch the server"))?
-            {
+            if let Some(status) = process.try_wait().map_err(Error::io("watch the server"))? {
                 return Ok(Some(status));
             }
             match self.query(self.recipe.identity) {
@@ -267,7 +248,7 @@ impl Server {
         let Some(process) = self.process.as_mut() else {
             return Ok(());
         };
-        let pid = process.child.id();
+        let pid = process.id();
         let children = if signal == Signal::KILL {
             children_of(pid)
         } else {
@@ -277,9 +258,9 @@ impl Server {
         for child in &children {
             send(*child, signal);
         }
-        let clean = wait_until(|| !matches!(process.child.try_wait(), Ok(None)));
+        let clean = wait_until(|| !matches!(process.try_wait(), Ok(None)));
         if !clean {
-            let _ = process.child.kill();
+            let _ = process.kill();
         }
         self.forget_ended();
         if !wait_until(|| !children.iter().any(|child| is_running(*child))) {
@@ -297,19 +278,15 @@ impl Server {
 
     fn forget_ended(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let _ = process.child.wait();
-            process.tether.cut();
+            let _ = process.wait();
+            self.home.tether().release();
         }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let signal = if self.home.is_temporary() {
-            self.recipe.database.abort_signal()
-        } else {
-            self.recipe.database.stop_signal()
-        };
+        let signal = self.home.end_signal();
         // Nobody is left to hear of a failure; `end` has killed the process in any case.
         let _ = self.end(signal);
     }
@@ -366,14 +343,4 @@ fn children_of(pid: u32) -> Vec<u32> {
                 .collect()
         })
         .unwrap_or_default()
-}
-
-fn signal_name(signal: Signal) -> &'static str {
-    match signal {
-        Signal::INT => "INT",
-        Signal::QUIT => "QUIT",
-        Signal::TERM => "TERM",
-        Signal::KILL => "KILL",
-        other => unreachable!("no database is stopped with {other:?}"),
-    }
 }

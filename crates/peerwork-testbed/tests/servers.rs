@@ -138,6 +138,7 @@ fn settings_reach_the_server() {
 fn a_taken_port_is_an_error_that_says_so() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = Some(taken.local_addr().unwrap().port());
+    std::thread::spawn(move || taken.incoming().for_each(drop));
     let error = Postgres::start(&Options {
         port,
         ..Options::default()
