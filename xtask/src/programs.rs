@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use peerwork_testbed::Database;
 
+use crate::interrupt;
 use crate::process::run_bounded;
 use crate::servers::Servers;
 
@@ -19,7 +20,9 @@ const EXAMPLE_LIMIT: Duration = Duration::from_secs(60);
 /// The demo promises about a minute, in release.
 const DEMO_LIMIT: Duration = Duration::from_secs(180);
 /// Enough of a failed program's output to see why.
-const TAIL_LINES: usize = 40;
+const FAILURE_LINES: usize = 40;
+/// The demo ends with a summary that a reader of the run wants.
+const DEMO_SUMMARY_LINES: usize = 12;
 
 /// Which database a program is run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +46,9 @@ pub fn run_examples(target: &Path, servers: &Servers) -> Result<()> {
     let programs = names
         .iter()
         .flat_map(|name| example(name, &target.join("debug/examples")));
-    run_all(programs, EXAMPLE_LIMIT, target, |program| {
+    run_all(programs, EXAMPLE_LIMIT, 0, target, |program, scratch| {
         let mut command = Command::new(&program.binary);
-        command.args(url_of(program, servers)?);
+        command.args(url_of(program, servers, scratch)?);
         Ok(command)
     })
 }
@@ -69,47 +72,62 @@ pub fn run_demo(target: &Path, servers: &Servers) -> Result<()> {
         binary: target.join("debug/peerwork"),
         on,
     });
-    run_all(programs.into_iter(), DEMO_LIMIT, target, |program| {
-        let mut command = Command::new(&program.binary);
-        command.arg("demo");
-        if let Some(url) = url_of(program, servers)? {
-            command.args(["--database-url", &url]);
-        }
-        Ok(command)
-    })
+    let programs = programs.into_iter();
+    run_all(
+        programs,
+        DEMO_LIMIT,
+        DEMO_SUMMARY_LINES,
+        target,
+        |program, scratch| {
+            let mut command = Command::new(&program.binary);
+            command.arg("demo");
+            if let Some(url) = url_of(program, servers, scratch)? {
+                command.args(["--database-url", &url]);
+            }
+            Ok(command)
+        },
+    )
 }
 
-/// Runs them one by one; all of them, even after a failure.
+/// Runs them one by one; all of them, even after a failure. Of one that works, the last `shown` lines are printed.
 fn run_all(
     programs: impl Iterator<Item = Program>,
     limit: Duration,
+    shown: usize,
     target: &Path,
-    command: impl Fn(&Program) -> Result<Command>,
+    command: impl Fn(&Program, &Path) -> Result<Command>,
 ) -> Result<()> {
     let logs = target.join("xtask");
     fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
+    // Temporary files of programs that were ended go with it.
+    let scratch = tempfile::tempdir().context("create a temporary directory")?;
     let mut failed = Vec::new();
     for program in programs {
+        if interrupt::requested() {
+            bail!("interrupted");
+        }
         let log = logs.join(format!("{}.log", program.name));
         let started = Instant::now();
-        let result = command(&program).and_then(|mut command| {
-            // A developer's own database is not a playground.
+        let result = command(&program, scratch.path()).and_then(|mut command| {
             command
-                .env_remove("PEERWORK_DATABASE_URL")
-                .current_dir(crate::root());
+                .current_dir(crate::root())
+                .env("TMPDIR", scratch.path())
+                // A developer's own database is not a playground.
+                .env_remove("PEERWORK_DATABASE_URL");
             run_bounded(&mut command, limit, &log)
         });
         let took = started.elapsed().as_secs_f64();
-        match result {
-            Ok(()) => println!("{:<32} {took:>6.1} s  ok", program.name),
-            Err(error) => {
-                println!(
-                    "{:<32} {took:>6.1} s  FAILED: {error:#}\n{}",
-                    program.name,
-                    tail(&log)
-                );
-                failed.push(program.name);
-            }
+        let (verdict, lines) = match result {
+            Ok(()) => ("ok".to_owned(), shown),
+            Err(error) => (format!("FAILED: {error:#}"), FAILURE_LINES),
+        };
+        println!(
+            "{:<32} {took:>6.1} s  {verdict}{}",
+            program.name,
+            tail(&log, lines)
+        );
+        if verdict != "ok" {
+            failed.push(program.name);
         }
     }
     if failed.is_empty() {
@@ -148,15 +166,11 @@ fn suffix(on: On) -> &'static str {
     }
 }
 
-fn url_of(program: &Program, servers: &Servers) -> Result<Option<String>> {
+fn url_of(program: &Program, servers: &Servers, scratch: &Path) -> Result<Option<String>> {
     match program.on {
         On::Default => Ok(None),
         On::Sqlite => {
-            let file = std::env::temp_dir().join(format!(
-                "peerwork-{}-{}.db",
-                program.name,
-                std::process::id()
-            ));
+            let file = scratch.join(&program.name).with_extension("db");
             Ok(Some(format!("sqlite:{}?mode=rwc", file.display())))
         }
         On::Server(database) => servers.fresh_url(database, &program.name).map(Some),
@@ -184,11 +198,13 @@ fn example_names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn tail(log: &Path) -> String {
+/// Each line with its line break before it.
+fn tail(log: &Path, count: usize) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    let last = &lines[lines.len().saturating_sub(count)..];
+    last.iter().flat_map(|line| ["\n    ", line]).collect()
 }
 
 #[cfg(test)]
