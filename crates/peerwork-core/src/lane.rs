@@ -66,7 +66,11 @@ impl Rank {
 
     /// The priority that this rank was made of.
     pub fn priority(self) -> i16 {
-        let priority = if self.0 > Self::NOT_RESUMING / 2 { self.0 - Self::NOT_RESUMING } else { self.0 };
+        let priority = if self.0 > Self::NOT_RESUMING / 2 {
+            self.0 - Self::NOT_RESUMING
+        } else {
+            self.0
+        };
         i16::try_from(priority).unwrap_or(if priority < 0 { i16::MIN } else { i16::MAX })
     }
 

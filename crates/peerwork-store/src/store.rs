@@ -3,7 +3,8 @@
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, Pulse, Refused, Rules, RunId, Status, TaskId, Timestamp,
+    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, Pulse, Refused, Rules, RunId, Status,
+    TaskId, Timestamp,
 };
 
 /// What a user wants of a task.
@@ -157,6 +158,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends runs. A finished or failed child is recorded for its parent in the same transaction.
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>>;
+
+    /// What `node` holds, at most `limit`.
+    async fn held(&self, node: NodeId, limit: usize) -> Result<Vec<(TaskId, RunId)>>;
 
     /// For each run: the status of its task, if it still holds it.
     async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>>;

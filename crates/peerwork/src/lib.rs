@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Durable tasks that people steer while they run.
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod client;
+mod database;
+mod draft;
+mod env;
+mod error;
+mod handler;
+mod hub;
+mod kind;
+mod node;
+mod payload;
+mod run;
+mod task_error;
+
+pub use client::{Client, Migrate, Steering, TaskHandle, TaskWatch, Tasks};
+pub use database::Database;
+pub use draft::Draft;
+pub use env::Env;
+pub use error::{Error, Result};
+pub use handler::Handler;
+pub use kind::{TaskKind, Untyped};
+pub use node::{DrainReport, Node, NodeBuilder};
+pub use peerwork_core::{
+    Fifo, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline, Policy,
+    Refused, Retry, Rules, RunId, State, Status, Task, TaskId, Timestamp,
+};
+pub use peerwork_store::{Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, TaskRecord};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use peerwork_store::{Settings, SqlStore};
+pub use run::Run;
+pub use task_error::{Reason, SaveError, Stop, TaskError};

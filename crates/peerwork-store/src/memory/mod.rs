@@ -532,6 +532,12 @@ impl Store for MemoryStore {
         Ok(ends.into_iter().map(|end| data.end(end, now)).collect())
     }
 
+    async fn held(&self, node: NodeId, limit: usize) -> Result<Vec<(TaskId, RunId)>> {
+        let data = self.data();
+        let run = |id: &TaskId| Some((*id, data.table.rows[id].run?));
+        Ok(data.table.held(node).filter_map(run).take(limit).collect())
+    }
+
     async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>> {
         bounded(&runs)?;
         let data = self.data();

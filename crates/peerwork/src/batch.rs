@@ -1,0 +1,217 @@
+//! Group commit: what many callers hand in at once is written together.
+//!
+//! Self-clocked: the next batch is flushed when the last flush has returned, so an idle batcher adds no delay and a
+//! busy one batches by itself. A permanent error is narrowed down to the items that caused it.
+
+use peerwork_core::{BATCH_BYTES_MAX, BATCH_MAX};
+use peerwork_store::{Error, ErrorKind, Result};
+use std::future::Future;
+use std::pin::Pin;
+use tokio::sync::{mpsc, oneshot};
+
+type Flush<T, R> =
+    dyn Fn(Vec<T>) -> Pin<Box<dyn Future<Output = Result<Vec<R>>> + Send>> + Send + Sync;
+
+/// Items that wait at most: then callers wait for room.
+const WAITING_MAX: usize = 4 * BATCH_MAX;
+
+/// Collects items of many callers into batches.
+pub(crate) struct Batcher<T, R> {
+    sender: mpsc::Sender<Entry<T, R>>,
+}
+
+struct Entry<T, R> {
+    item: T,
+    answer: oneshot::Sender<Result<R>>,
+}
+
+impl<T, R> Clone for Batcher<T, R> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+        }
+    }
+}
+
+impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
+    /// Starts a batcher on the current runtime. It ends when the last handle is dropped and everything is flushed.
+    /// `bytes` is the payload of an item.
+    pub fn start<F, Fut>(bytes: fn(&T) -> usize, flush: F) -> Self
+    where
+        F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<R>>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let flush: Box<Flush<T, R>> = Box::new(move |items| Box::pin(flush(items)));
+        tokio::spawn(run(receiver, bytes, flush));
+        Self { sender }
+    }
+
+    /// Hands in an item and waits for its own answer.
+    ///
+    /// Dropping the future abandons the answer; the item is written all the same.
+    pub async fn submit(&self, item: T) -> Result<R> {
+        let gone = || {
+            Error::new(
+                ErrorKind::Transient,
+                "the runtime of this client or node has stopped; make a new one",
+            )
+        };
+        let (answer, receiver) = oneshot::channel();
+        self.sender
+            .send(Entry { item, answer })
+            .await
+            .map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
+}
+
+async fn run<T: Clone + Send + 'static, R: Send + 'static>(
+    mut receiver: mpsc::Receiver<Entry<T, R>>,
+    bytes: fn(&T) -> usize,
+    flush: Box<Flush<T, R>>,
+) {
+    let mut left_over = None;
+    loop {
+        let first = match left_over.take() {
+            Some(entry) => entry,
+            None => match receiver.recv().await {
+                Some(entry) => entry,
+                None => return,
+            },
+        };
+        let mut size = bytes(&first.item);
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MAX {
+            let Ok(entry) = receiver.try_recv() else {
+                break;
+            };
+            size += bytes(&entry.item);
+            if size > BATCH_BYTES_MAX {
+                left_over = Some(entry);
+                break;
+            }
+            batch.push(entry);
+        }
+        flush_all(batch, &flush).await;
+    }
+}
+
+/// Flushes `batch`; after a permanent error its halves, down to single items.
+async fn flush_all<T: Clone + 'static, R: 'static>(batch: Vec<Entry<T, R>>, flush: &Flush<T, R>) {
+    let mut rest = vec![batch];
+    while let Some(mut batch) = rest.pop() {
+        let items = batch.iter().map(|entry| entry.item.clone()).collect();
+        match flush(items).await {
+            Ok(answers) => {
+                for (entry, answer) in batch.into_iter().zip(answers) {
+                    let _ = entry.answer.send(Ok(answer));
+                }
+            }
+            Err(error) if batch.len() > 1 && !error.is_transient() => {
+                let second = batch.split_off(batch.len() / 2);
+                rest.push(second);
+                rest.push(batch);
+            }
+            Err(error) => {
+                for entry in batch {
+                    let _ = entry
+                        .answer
+                        .send(Err(Error::new(error.kind(), error.to_string())));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[tokio::test]
+    async fn callers_share_batches_and_get_their_own_answers() {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = sizes.clone();
+        let batcher = Batcher::start(
+            |_: &u32| 0,
+            move |items: Vec<u32>| {
+                seen.lock().unwrap().push(items.len());
+                async move {
+                    tokio::task::yield_now().await;
+                    Ok(items.into_iter().map(|n| n * 2).collect::<Vec<_>>())
+                }
+            },
+        );
+        let calls: Vec<_> = (0..100)
+            .map(|n| {
+                let b = batcher.clone();
+                tokio::spawn(async move { b.submit(n).await.unwrap() })
+            })
+            .collect();
+        for (n, call) in calls.into_iter().enumerate() {
+            assert_eq!(call.await.unwrap(), 2 * n as u32);
+        }
+        let sizes = sizes.lock().unwrap();
+        assert_eq!(sizes.iter().sum::<usize>(), 100);
+        assert!(sizes.len() < 50, "one flush for many callers: {sizes:?}");
+    }
+
+    #[tokio::test]
+    async fn one_bad_item_fails_alone() {
+        let batcher = Batcher::start(
+            |_: &u32| 0,
+            |items: Vec<u32>| async move {
+                if items.contains(&13) {
+                    return Err(Error::new(ErrorKind::Permanent, "unlucky"));
+                }
+                Ok(items)
+            },
+        );
+        let calls: Vec<_> = (0..40)
+            .map(|n| {
+                let b = batcher.clone();
+                tokio::spawn(async move { b.submit(n).await })
+            })
+            .collect();
+        for (n, call) in calls.into_iter().enumerate() {
+            assert_eq!(call.await.unwrap().is_ok(), n != 13, "{n}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_bounded_in_bytes_and_a_large_item_goes_alone() {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = sizes.clone();
+        let batcher = Batcher::start(
+            |bytes: &usize| *bytes,
+            move |items: Vec<usize>| {
+                seen.lock().unwrap().push(items.iter().sum::<usize>());
+                async move { Ok(items) }
+            },
+        );
+        let calls: Vec<_> = [
+            10,
+            BATCH_BYTES_MAX / 2,
+            BATCH_BYTES_MAX / 2,
+            4 * BATCH_BYTES_MAX,
+            10,
+        ]
+        .map(|n| {
+            let b = batcher.clone();
+            tokio::spawn(async move { b.submit(n).await.unwrap() })
+        })
+        .into_iter()
+        .collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        let sizes = sizes.lock().unwrap();
+        assert!(
+            sizes
+                .iter()
+                .all(|size| *size <= BATCH_BYTES_MAX || *size == 4 * BATCH_BYTES_MAX),
+            "{sizes:?}"
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! The client: create, steer, read and await tasks. It runs nothing.
+
+mod handle;
+mod tasks;
+mod watch;
+
+pub use handle::TaskHandle;
+pub use tasks::{Steering, Tasks};
+pub use watch::TaskWatch;
+
+use crate::batch::Batcher;
+use crate::hub::Hub;
+use crate::{Database, Draft, Env, Error, Result, TaskKind, Untyped};
+use peerwork_core::{BATCH_MAX, Name, TaskId, Timestamp};
+use peerwork_store::{
+    Created, Filter, Hint, KindRow, NewTask, NodeRow, Steered, Store, TaskRecord, Wish,
+};
+use std::sync::Arc;
+use watch::Watcher;
+
+/// What happens to the schema when a client connects or a node starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Migrate {
+    /// It is brought to this version's, once, by whoever is first.
+    #[default]
+    Auto,
+    /// It is only checked: an operator runs the SQL (`peerwork migrate sql` prints it).
+    Never,
+}
+
+/// Creates, steers and reads tasks. Cheap to clone. Runs nothing, and may create kinds that only other nodes know.
+///
+/// Dropping the future of any call abandons its answer, never a transaction: what was asked may still happen.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+    user: Option<Name>,
+}
+
+pub(crate) struct Inner {
+    pub store: Arc<dyn Store>,
+    pub env: Env,
+    pub hub: Arc<Hub>,
+    creator: Batcher<NewTask, Created>,
+    watcher: Watcher,
+}
+
+impl Inner {
+    pub fn new(store: Arc<dyn Store>, env: Env, hub: Arc<Hub>) -> Arc<Self> {
+        let creating = store.clone();
+        let creator = Batcher::start(
+            |task: &NewTask| task.input.len(),
+            move |tasks| {
+                let store = creating.clone();
+                async move { store.create(tasks).await }
+            },
+        );
+        let watcher = Watcher::new(store.clone(), hub.clone());
+        Arc::new(Self {
+            store,
+            env,
+            hub,
+            creator,
+            watcher,
+        })
+    }
+}
+
+impl Client {
+    /// A client on the caller's pool; one connection suffices for every call. Brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`is_transient`](Error::is_transient) if the database cannot be reached, [`is_schema`](Error::is_schema) if
+    /// its schema is newer than this version.
+    pub async fn connect(database: impl Into<Database>) -> Result<Self> {
+        Self::connect_with(database, Migrate::Auto).await
+    }
+
+    /// The same with a choice about the schema.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); with [`Migrate::Never`] also [`is_schema`](Error::is_schema) if the schema is
+    /// missing or older.
+    pub async fn connect_with(database: impl Into<Database>, migrate: Migrate) -> Result<Self> {
+        let store = database.into().store();
+        prepare(&*store, migrate).await?;
+        let hub = Hub::start(store.clone());
+        Ok(Self::over(Inner::new(store, Env::system(), hub)))
+    }
+
+    pub(crate) fn over(inner: Arc<Inner>) -> Self {
+        Self { inner, user: None }
+    }
+
+    /// This client, with every operation limited to the tasks of `user`: those of others are not found, and what it
+    /// creates is the user's.
+    ///
+    /// # Errors
+    /// [`is_invalid`](Error::is_invalid) if `user` is no name.
+    pub fn of_user(&self, user: &str) -> Result<Self> {
+        Ok(Self {
+            inner: self.inner.clone(),
+            user: Some(Name::new("user", user)?),
+        })
+    }
+
+    /// Creates a task. Concurrent calls share commits.
+    ///
+    /// A task whose draft names an id that exists already is left as it is, and its handle is returned.
+    ///
+    /// # Errors
+    /// [`is_invalid`](Error::is_invalid) for a name or an input that cannot be stored. After an
+    /// [ambiguous](Error::is_ambiguous) error the call may be repeated if the draft names its id.
+    pub async fn create<H: TaskKind>(&self, draft: Draft<H>) -> Result<TaskHandle<H>> {
+        let task = self.resolve(draft).await?;
+        let id = task.id;
+        self.created(self.inner.creator.submit(task).await?, id)
+            .await?;
+        self.inner.hub.tell(Hint {
+            ready: true,
+            ..Hint::default()
+        });
+        Ok(self.handle(id))
+    }
+
+    /// Creates many tasks of one kind, in batches; each batch is created whole or not at all.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create). Every draft is checked before the first is created.
+    pub async fn create_many<H: TaskKind>(
+        &self,
+        drafts: impl IntoIterator<Item = Draft<H>>,
+    ) -> Result<Vec<TaskHandle<H>>> {
+        let mut tasks = Vec::new();
+        for draft in drafts {
+            tasks.push(self.resolve(draft).await?);
+        }
+        let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+        self.create_resolved(tasks).await?;
+        Ok(ids.into_iter().map(|id| self.handle(id)).collect())
+    }
+
+    pub(crate) async fn create_resolved(&self, mut tasks: Vec<NewTask>) -> Result<()> {
+        while !tasks.is_empty() {
+            let mut bytes = 0;
+            let fits = |task: &NewTask| {
+                bytes += task.input.len();
+                bytes <= peerwork_core::BATCH_BYTES_MAX
+            };
+            let take = tasks
+                .iter()
+                .take(BATCH_MAX)
+                .map(fits)
+                .take_while(|fits| *fits)
+                .count()
+                .max(1);
+            let rest = tasks.split_off(take);
+            let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+            let answers = self
+                .inner
+                .store
+                .create(std::mem::replace(&mut tasks, rest))
+                .await?;
+            for (answer, id) in answers.into_iter().zip(ids) {
+                self.created(answer, id).await?;
+            }
+            self.inner.hub.tell(Hint {
+                ready: true,
+                ..Hint::default()
+            });
+        }
+        Ok(())
+    }
+
+    /// An id that existed must be the caller's own.
+    async fn created(&self, answer: Created, id: TaskId) -> Result<()> {
+        if answer == Created::Existed && self.user.is_some() {
+            self.record(id).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn resolve<H: TaskKind>(&self, draft: Draft<H>) -> Result<NewTask> {
+        let now = if draft.needs_now() {
+            Some(self.inner.store.now().await?)
+        } else {
+            None
+        };
+        let draft = match &self.user {
+            Some(user) => draft.user(user.as_str()),
+            None => draft,
+        };
+        draft.resolve(|| self.inner.env.new_task_id(), now)
+    }
+
+    /// A handle to the task with this id. Nothing is asked of the database yet.
+    pub fn task(&self, id: TaskId) -> TaskHandle {
+        self.handle(id)
+    }
+
+    /// A typed handle to the task with this id.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found), or [`is_wrong_kind`](Error::is_wrong_kind) if it is of another kind.
+    pub async fn task_of<H: TaskKind>(&self, id: TaskId) -> Result<TaskHandle<H>> {
+        let record = self.record(id).await?;
+        match H::NAME {
+            Some(kind) if record.kind != *kind => {
+                Err(Error::wrong_kind(id, record.kind.as_str(), kind))
+            }
+            _ => Ok(self.handle(id)),
+        }
+    }
+
+    fn handle<H: TaskKind>(&self, id: TaskId) -> TaskHandle<H> {
+        TaskHandle::new(self.clone(), id)
+    }
+
+    /// All tasks (of the client's user), to be narrowed down, then listed or steered.
+    pub fn tasks(&self) -> Tasks {
+        Tasks::new(self.clone())
+    }
+
+    /// All nodes, the dead of the last day included.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
+        Ok(self.inner.store.nodes().await?)
+    }
+
+    /// The kinds that nodes have had, with their rules.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn kinds(&self) -> Result<Vec<KindRow>> {
+        Ok(self.inner.store.kinds().await?)
+    }
+
+    /// Checks that some node has, or has had, the kind: a producer may do so before it creates a task of a kind that
+    /// it does not know itself.
+    ///
+    /// # Errors
+    /// [`is_unknown_kind`](Error::is_unknown_kind).
+    pub async fn check_kind(&self, kind: &str) -> Result<()> {
+        let known = self.kinds().await?;
+        if known.iter().any(|row| row.kind == *kind) {
+            Ok(())
+        } else {
+            Err(Error::unknown_kind(kind))
+        }
+    }
+
+    /// The time by the database's clock, the only one that times of tasks are in.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn now(&self) -> Result<Timestamp> {
+        Ok(self.inner.store.now().await?)
+    }
+
+    pub(crate) fn scope(&self) -> Filter {
+        Filter::scope(self.user.clone())
+    }
+
+    pub(crate) async fn record(&self, id: TaskId) -> Result<TaskRecord> {
+        let found = self.inner.store.get(vec![id]).await?.pop().flatten();
+        found
+            .filter(|record| self.scope().matches(record))
+            .ok_or_else(|| Error::not_found(id))
+    }
+
+    /// Applies a wish to tasks named by their ids, and wakes whoever it concerns.
+    pub(crate) async fn steer(
+        &self,
+        ids: Vec<TaskId>,
+        filter: Filter,
+        wish: Wish,
+    ) -> Result<Vec<Steered>> {
+        let steered = self.inner.store.steer(ids, filter, wish).await?;
+        if steered.iter().any(|one| matches!(one, Steered::Changed(_))) {
+            self.inner.hub.tell(Hint::ALL);
+        }
+        Ok(steered)
+    }
+}
+
+/// Brings the schema up to date, or checks it.
+pub(crate) async fn prepare(store: &dyn Store, migrate: Migrate) -> Result<()> {
+    match migrate {
+        Migrate::Auto => store.migrate().await?,
+        Migrate::Never => store.check_schema().await?,
+    }
+    Ok(())
+}
+
+impl Client {
+    /// An untyped handle of a typed one's task, for callers who keep tasks of several kinds together.
+    pub(crate) fn untyped(&self, id: TaskId) -> TaskHandle<Untyped> {
+        self.handle(id)
+    }
+}

@@ -1,0 +1,109 @@
+//! Which database: the caller's pool, a URL's, or memory.
+
+use crate::Result;
+use peerwork_store::{MemoryStore, Store};
+use std::sync::Arc;
+
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use peerwork_store::{Settings, SqlStore};
+
+/// The database in which peers meet. Made from a pool of the caller's, from a URL, or in memory.
+#[derive(Clone)]
+pub struct Database(Backing);
+
+#[derive(Clone)]
+enum Backing {
+    Memory(MemoryStore),
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    Sql(SqlStore),
+}
+
+impl Database {
+    /// A fresh store in memory: for tests. Clones share it; nothing survives the process.
+    pub fn memory() -> Self {
+        Self(Backing::Memory(MemoryStore::new()))
+    }
+
+    /// Opens a small pool of its own for `sqlite:`, `postgres:` and `mysql:` URLs. A SQLite file that is not there is made.
+    ///
+    /// # Errors
+    /// [`is_invalid`](crate::Error::is_invalid) for a URL that is none of these, and
+    /// [`is_transient`](crate::Error::is_transient) if the database cannot be reached.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::connect_with(url, Settings::default()).await
+    }
+
+    /// The same with settings: the tables' prefix, a schema.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub async fn connect_with(url: &str, settings: Settings) -> Result<Self> {
+        /// A command or a producer needs few; a node opens its own.
+        const CONNECTIONS: u32 = 4;
+        Ok(Self(Backing::Sql(
+            SqlStore::connect(url, settings, CONNECTIONS).await?,
+        )))
+    }
+
+    /// The store for a client: on the caller's connections.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        match &self.0 {
+            Backing::Memory(store) => Arc::new(store.clone()),
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Backing::Sql(store) => Arc::new(store.clone()),
+        }
+    }
+
+    /// A store for a node: on `connections` connections of its own, made on the current runtime.
+    pub(crate) async fn own_store(&self, connections: u32) -> Result<Arc<dyn Store>> {
+        Ok(match &self.0 {
+            Backing::Memory(store) => Arc::new(store.clone()),
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Backing::Sql(store) => Arc::new(store.own_connections(connections).await?),
+        })
+    }
+
+    /// Whether a beat from a thread of its own makes sense: in memory there is nothing to connect to.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.0, Backing::Memory(_))
+    }
+}
+
+impl From<MemoryStore> for Database {
+    fn from(store: MemoryStore) -> Self {
+        Self(Backing::Memory(store))
+    }
+}
+
+impl From<&Database> for Database {
+    fn from(database: &Database) -> Self {
+        database.clone()
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+impl From<SqlStore> for Database {
+    fn from(store: SqlStore) -> Self {
+        Self(Backing::Sql(store))
+    }
+}
+
+macro_rules! from_pool {
+    ($feature:literal, $pool:ty, $make:ident) => {
+        #[cfg(feature = $feature)]
+        impl From<&$pool> for Database {
+            fn from(pool: &$pool) -> Self {
+                Self(Backing::Sql(SqlStore::$make(
+                    pool.clone(),
+                    Settings::default(),
+                )))
+            }
+        }
+    };
+}
+
+from_pool!("sqlite", sqlx::SqlitePool, sqlite);
+from_pool!("postgres", sqlx::PgPool, postgres);
+from_pool!("mysql", sqlx::MySqlPool, mysql);

@@ -1,0 +1,277 @@
+//! What all parts of a node share: the store, the lease, the runs, the writers.
+
+use super::lease::Lease;
+use super::registry::Registry;
+use crate::batch::Batcher;
+use crate::client::{Client, Inner};
+use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
+use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
+use peerwork_core::{BATCH_MAX, Credits, Policy, RunId, State, TaskId, Work};
+use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The state of one node.
+pub(crate) struct Core {
+    pub store: Arc<dyn Store>,
+    pub client: Arc<Inner>,
+    pub registry: Registry,
+    pub policy: Box<dyn Policy>,
+    pub lease: Lease,
+    pub runs: Mutex<HashMap<TaskId, Held>>,
+    /// The claim in flight: its tasks are held, and not in `runs` yet.
+    pub claiming: Mutex<Option<RunId>>,
+    pub run_slots: Slots,
+    pub cleanup_slots: Slots,
+    pub saver: Batcher<Save, Saved>,
+    pub ender: Batcher<End, Ended>,
+    /// Wakes the claimer: a credit came back, or something may be claimable.
+    pub claimable: Notify,
+    /// Wakes the upkeep: somebody may want a run to stop.
+    pub look: Notify,
+    /// Set when the node drains: nothing is claimed any more.
+    pub draining: CancellationToken,
+    /// Set when the node has ended: its loops end.
+    pub ended: CancellationToken,
+    /// Everything the node has spawned.
+    pub tasks: TaskTracker,
+    pub count: Count,
+}
+
+/// What the node has done, for its report.
+#[derive(Default)]
+pub(crate) struct Count {
+    pub handed_over: AtomicU64,
+    pub ended: AtomicU64,
+}
+
+/// A task that this node holds.
+pub(crate) struct Held {
+    pub run: RunId,
+    pub control: Arc<Control>,
+}
+
+/// The slots and credits of one sort of work.
+pub(crate) struct Slots {
+    pub free: Arc<Semaphore>,
+    pub credits: Mutex<Credits>,
+}
+
+impl Core {
+    /// A client of this node.
+    pub fn client(&self) -> Client {
+        Client::over(self.client.clone())
+    }
+
+    pub fn slots(&self, work: Work) -> &Slots {
+        match work {
+            Work::Run => &self.run_slots,
+            Work::Cleanup => &self.cleanup_slots,
+        }
+    }
+
+    /// Tasks that may be claimed now.
+    pub fn credit(&self, work: Work) -> usize {
+        let mut credits = self
+            .slots(work)
+            .credits
+            .lock()
+            .expect("no panic under the lock");
+        credits.roll(self.client.env.now());
+        credits.free()
+    }
+
+    /// Waits until a save is durable, as long as the lease lasts.
+    pub async fn save(&self, save: Save, control: &Control) -> Result<Saved, SaveError> {
+        loop {
+            if control.reason() == Some(Reason::LeaseLost) {
+                return Err(Stop {
+                    reason: Reason::LeaseLost,
+                }
+                .into());
+            }
+            match self.saver.submit(save.clone()).await {
+                Ok(saved) => return Ok(saved),
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(task = %save.id, %error, "checkpoint not saved yet");
+                    tokio::time::sleep(SAVE_AGAIN).await;
+                }
+                Err(error) => return Err(SaveError::Invalid(error.to_string())),
+            }
+        }
+    }
+
+    /// Records the end of a run, however long the database is away, unless the node ends before.
+    pub async fn end(&self, end: End) -> Option<Ended> {
+        loop {
+            match self.ender.submit(end.clone()).await {
+                Ok(ended) => return Some(ended),
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(task = %end.id, %error, "end not recorded yet");
+                    tokio::select! {
+                        () = self.ended.cancelled() => return None,
+                        () = tokio::time::sleep(SAVE_AGAIN) => {}
+                    }
+                }
+                Err(error) => {
+                    // The row cannot take this end, its output say: the attempt fails with that as its reason.
+                    let failed = failed_to_record(&end, &error);
+                    tracing::warn!(task = %end.id, %error, "end cannot be recorded");
+                    return self.ender.submit(failed).await.ok();
+                }
+            }
+        }
+    }
+
+    /// Tells the run of a task to stop, if this node still holds it.
+    pub fn tell(&self, id: TaskId, run: RunId, reason: Reason) {
+        let runs = self.runs.lock().expect("no panic under the lock");
+        if let Some(held) = runs.get(&id).filter(|held| held.run == run) {
+            held.control.tell(reason);
+        }
+    }
+
+    /// Drops the futures of all runs: the node may not believe any more that it holds them.
+    pub fn kill_all(&self, reason: Reason) {
+        for held in self.runs.lock().expect("no panic under the lock").values() {
+            held.control.kill(reason);
+        }
+    }
+
+    /// Tells all runs to stop.
+    pub fn tell_all(&self, reason: Reason) {
+        for held in self.runs.lock().expect("no panic under the lock").values() {
+            held.control.tell(reason);
+        }
+    }
+
+    /// Whether a claim is in flight.
+    pub fn is_claiming(&self) -> bool {
+        self.claiming
+            .lock()
+            .expect("no panic under the lock")
+            .is_some()
+    }
+
+    /// How many tasks the node holds.
+    pub fn held(&self) -> usize {
+        self.runs.lock().expect("no panic under the lock").len()
+    }
+
+    pub fn set_claiming(&self, run: Option<RunId>) {
+        *self.claiming.lock().expect("no panic under the lock") = run;
+    }
+
+    /// Takes note of a claimed task. False if an earlier run of it is still here.
+    pub fn hold(&self, claimed: &Claimed, control: Arc<Control>) -> bool {
+        let mut runs = self.runs.lock().expect("no panic under the lock");
+        let held = Held {
+            run: claimed.run,
+            control,
+        };
+        if runs.contains_key(&claimed.id) {
+            return false;
+        }
+        runs.insert(claimed.id, held);
+        true
+    }
+
+    /// Forgets a task whose end is acknowledged, and takes its credit back.
+    pub fn release(&self, id: TaskId, work: Work) {
+        self.runs
+            .lock()
+            .expect("no panic under the lock")
+            .remove(&id);
+        let now = self.client.env.now();
+        self.slots(work)
+            .credits
+            .lock()
+            .expect("no panic under the lock")
+            .ended(1, now);
+        self.claimable.notify_one();
+    }
+
+    /// Tells everyone that statuses have changed, and whether something became claimable.
+    pub fn announce(&self, ready: bool) {
+        self.client.hub.tell(Hint {
+            ready,
+            wish: false,
+            change: true,
+        });
+    }
+
+    /// The tasks with these ids, in order.
+    pub async fn records(&self, ids: &[TaskId]) -> Result<Vec<Option<TaskRecord>>, Error> {
+        let mut all = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(BATCH_MAX) {
+            all.extend(self.store.get(ids.to_vec()).await?);
+        }
+        Ok(all)
+    }
+
+    /// How many tasks a filter means.
+    pub async fn count(&self, filter: Filter) -> Result<u32, Error> {
+        let (mut count, mut after) = (0usize, None);
+        loop {
+            let page = self.store.list(filter.clone(), after, COUNT_PAGE).await?;
+            count += page.tasks.len();
+            after = page.next;
+            if after.is_none() {
+                return Ok(u32::try_from(count).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    /// The results of tasks that are over.
+    pub async fn results<C: Handler>(
+        &self,
+        ids: &[TaskId],
+        records: &[Option<TaskRecord>],
+    ) -> Result<Vec<Result<C::Output, Error>>, TaskError> {
+        let mut results = Vec::with_capacity(ids.len());
+        for (ids, records) in ids.chunks(BATCH_MAX).zip(records.chunks(BATCH_MAX)) {
+            let outputs = self.store.outputs(ids.to_vec()).await?;
+            for ((id, record), output) in ids.iter().zip(records).zip(outputs) {
+                results.push(match (record.as_ref().map(TaskRecord::state), output) {
+                    (Some(State::Finished), Some(output)) => {
+                        <C as TaskKind>::decode_output(&output)
+                    }
+                    (Some(State::Failed), _) => {
+                        let why = record.as_ref().and_then(|record| record.error.as_deref());
+                        Err(Error::task_failed(*id, why))
+                    }
+                    _ => Err(Error::gone(*id)),
+                });
+            }
+        }
+        Ok(results)
+    }
+
+    pub fn count_end(&self, handed_over: bool) {
+        let counter = if handed_over {
+            &self.count.handed_over
+        } else {
+            &self.count.ended
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The same end as a failure, for an end that the database does not take.
+fn failed_to_record(end: &End, error: &peerwork_store::Error) -> End {
+    End {
+        event: peerwork_core::Event::Err {
+            permanent: true,
+            retry_after_ms: None,
+            jitter: 0,
+            forget: false,
+        },
+        output: None,
+        error: Some(format!("its end could not be recorded: {error}")),
+        ..end.clone()
+    }
+}

@@ -1,0 +1,28 @@
+//! The fence: drops every run of the node when its lease is over, also those that wait and are not polled.
+
+use super::Core;
+use crate::Reason;
+use std::sync::Arc;
+
+pub(super) async fn run(core: Arc<Core>) {
+    let env = core.client.env.clone();
+    loop {
+        tokio::select! {
+            () = core.ended.cancelled() => return,
+            () = env.sleep_until(core.lease.fence_at()) => {}
+        }
+        let node = core.lease.node();
+        if !core.lease.is_fenced(node, env.now()) {
+            continue;
+        }
+        if core.held() > 0 {
+            tracing::error!(%node, runs = core.held(), "no beat was acknowledged in time; dropping every run");
+            core.kill_all(Reason::LeaseLost);
+        }
+        // Until a beat is acknowledged again there is nothing to do but to look whether one was.
+        tokio::select! {
+            () = core.ended.cancelled() => return,
+            () = env.sleep_until(env.now().plus_ms(core.lease.times.beat_ms / 3)) => {}
+        }
+    }
+}

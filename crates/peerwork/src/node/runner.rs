@@ -1,0 +1,249 @@
+//! One claimed task: wait for a slot, run the handler under the guard, record the end.
+
+use super::Core;
+use super::registry::{Entry, Outcome};
+use crate::Reason;
+use crate::run::Control;
+use crate::task_error::Cause;
+use peerwork_core::{Event, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work};
+use peerwork_store::{Claimed, End, Ended};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How a handler's future ended.
+enum Ending {
+    /// By itself.
+    Returned(Outcome),
+    /// It was dropped: by its deadline, or because the lease is over.
+    Dropped(Reason),
+}
+
+/// Runs a claimed task to the acknowledgement of its end.
+pub(super) async fn run(core: Arc<Core>, control: Arc<Control>, claimed: Claimed, node: NodeId) {
+    let facts = Facts::of(&core, &claimed);
+    let work = claimed.task.status.work();
+    let end = match core.registry.get(&claimed.kind) {
+        Some(entry) => {
+            let ending = execute(&core, &control, &entry, &facts, claimed, node).await;
+            facts.end(&core, &control, ending)
+        }
+        // A claim asks for registered kinds only; two names with one key would come here.
+        None => facts.end(&core, &control, Ending::Dropped(Reason::Drain)),
+    };
+    finish(&core, end, &facts, work).await;
+}
+
+/// Gives a task back that was claimed and not started.
+pub(super) async fn give_back(core: Arc<Core>, claimed: Claimed) {
+    let facts = Facts::of(&core, &claimed);
+    let end = facts.as_end(Event::Stopped);
+    core.end(end).await;
+    let now = core.client.env.now();
+    core.slots(claimed.task.status.work())
+        .credits
+        .lock()
+        .expect("no panic under the lock")
+        .ended(1, now);
+}
+
+/// What is still needed of a task when its run has ended.
+struct Facts {
+    id: peerwork_core::TaskId,
+    run: peerwork_core::RunId,
+    kind: Name,
+    rules: Rules,
+    options: peerwork_store::Options,
+    is_child: bool,
+}
+
+impl Facts {
+    fn of(core: &Core, claimed: &Claimed) -> Self {
+        Self {
+            id: claimed.id,
+            run: claimed.run,
+            kind: claimed.kind.clone(),
+            rules: core
+                .registry
+                .get(&claimed.kind)
+                .map(|entry| entry.rules.clone())
+                .unwrap_or_default(),
+            options: claimed.options,
+            is_child: claimed.parent.is_some(),
+        }
+    }
+
+    fn as_end(&self, event: Event) -> End {
+        End {
+            id: self.id,
+            run: self.run,
+            event,
+            rules: self.rules.clone(),
+            output: None,
+            error: None,
+            awaited_children: 0,
+        }
+    }
+
+    /// What is recorded of an ending.
+    fn end(&self, core: &Core, control: &Control, ending: Ending) -> End {
+        let outcome = match ending {
+            Ending::Dropped(Reason::Deadline) => return self.as_end(Event::Deadline),
+            Ending::Dropped(_) => return self.as_end(Event::Stopped),
+            Ending::Returned(outcome) => outcome,
+        };
+        let cause = match outcome {
+            Ok(output) => {
+                let event = Event::Ok {
+                    forget: self.options.forget_on_finish,
+                };
+                return End {
+                    output,
+                    ..self.as_end(event)
+                };
+            }
+            Err(error) => error.0,
+        };
+        match cause {
+            Cause::Waits(waits) => {
+                let event = Event::Wait {
+                    until: waits.until.map(Timestamp::from),
+                };
+                End {
+                    awaited_children: waits.children,
+                    ..self.as_end(event)
+                }
+            }
+            // Once it was told to stop, whatever error that led to is no failure.
+            _ if control.reason().is_some() => self.as_end(Event::Stopped),
+            Cause::Stopped(stop) => {
+                self.failed(core, format!("{stop}, but nobody told it to"), false, None)
+            }
+            Cause::Failed {
+                text,
+                permanent,
+                retry_after,
+            } => self.failed(core, text, permanent, retry_after),
+        }
+    }
+
+    fn failed(
+        &self,
+        core: &Core,
+        text: String,
+        permanent: bool,
+        retry_after: Option<Duration>,
+    ) -> End {
+        let event = Event::Err {
+            permanent,
+            retry_after_ms: retry_after
+                .map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            jitter: core.client.env.random(),
+            forget: self.options.forget_on_failure,
+        };
+        End {
+            error: Some(text),
+            ..self.as_end(event)
+        }
+    }
+}
+
+/// Waits for a slot, then runs the handler's future until it ends or must be dropped. The slot is free when this
+/// returns.
+async fn execute(
+    core: &Arc<Core>,
+    control: &Arc<Control>,
+    entry: &Entry,
+    facts: &Facts,
+    claimed: Claimed,
+    node: NodeId,
+) -> Ending {
+    let work = claimed.task.status.work();
+    let stopped = control.stopped();
+    let slot = tokio::select! {
+        biased;
+        () = stopped => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
+        slot = core.slots(work).free.clone().acquire_owned() => slot,
+    };
+    let work = guarded(
+        core,
+        node,
+        entry.start(core.clone(), control.clone(), claimed),
+    );
+    let ending = tokio::select! {
+        biased;
+        () = control.killed.cancelled() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
+        () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
+        ending = work => ending,
+    };
+    drop(slot);
+    ending
+}
+
+/// Checks the lease before each poll: past its deadline the future is not polled any more.
+async fn guarded(core: &Core, node: NodeId, work: impl Future<Output = Outcome>) -> Ending {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        if core.lease.is_fenced(node, core.client.env.now()) {
+            return Poll::Ready(Ending::Dropped(Reason::LeaseLost));
+        }
+        work.as_mut().poll(context).map(Ending::Returned)
+    })
+    .await
+}
+
+/// Returns when a run must be dropped, because it was told to stop and has had its kind's time to do so.
+async fn past_deadline(core: &Core, control: &Control, facts: &Facts) {
+    loop {
+        control.stopped().await;
+        tokio::time::sleep(Duration::from_millis(facts.rules.pause_deadline_ms)).await;
+        match (control.reason(), facts.rules.on_pause_deadline) {
+            (Some(Reason::Delete), _) | (Some(Reason::Pause), OnPauseDeadline::Force) => return,
+            (Some(Reason::Pause), OnPauseDeadline::Refuse) => {
+                if let Some(Ended::Recorded(Status::Running)) =
+                    core.end(facts.as_end(Event::Deadline)).await
+                {
+                    tracing::info!(task = %facts.id, kind = %facts.kind, "did not pause in time; the pause is withdrawn");
+                    control.withdraw_pause();
+                    core.announce(false);
+                }
+            }
+            // It may take as long as it likes; a drain has a deadline of its own.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+async fn finish(core: &Core, end: End, facts: &Facts, work: Work) {
+    let stopped = matches!(end.event, Event::Stopped);
+    let ended = core.end(end).await;
+    core.release(facts.id, work);
+    let Some(ended) = ended else { return };
+    match ended {
+        Ended::Recorded(status) => {
+            tracing::debug!(task = %facts.id, kind = %facts.kind, %status, "run ended");
+            core.count_end(stopped && status == Status::Resuming);
+            let ready = matches!(
+                status,
+                Status::Resuming | Status::CleanupQueued | Status::Queued
+            );
+            if (facts.is_child && status.is_final()) || status == Status::Waiting {
+                wake_waiting(core).await;
+            }
+            core.announce(ready);
+        }
+        Ended::Lost => {
+            tracing::info!(task = %facts.id, kind = %facts.kind, "run was superseded; its end changed nothing")
+        }
+    }
+}
+
+/// Wakes parents whose children are over. If it fails, the upkeep does it a little later.
+async fn wake_waiting(core: &Core) {
+    match core.store.wake(peerwork_core::BATCH_MAX).await {
+        Ok(0) | Err(_) => {}
+        Ok(_) => core.announce(true),
+    }
+}

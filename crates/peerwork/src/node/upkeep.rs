@@ -1,0 +1,198 @@
+//! The node's one periodic statement, and what it leads to: wishes, deaths, rescues, due tasks.
+//!
+//! Level-triggered: everything here looks at what is, so that a missed wake-up costs a second and nothing else.
+
+use super::Core;
+use crate::Reason;
+use crate::run::wished;
+use peerwork_core::{BATCH_MAX, Event, Mono, Rules, TaskId, Timestamp, Watch};
+use peerwork_store::{End, Glance, Result, Save};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// From one look to the next.
+const LOOK_MS: u64 = 1_000;
+/// From one pruning to the next.
+const PRUNE_MS: u64 = 600_000;
+/// The shortest time between two looks that hints ask for.
+const LOOK_GAP: Duration = Duration::from_millis(2);
+
+pub(super) async fn run(core: Arc<Core>) {
+    let env = core.client.env.clone();
+    let mut watch = Watch::default();
+    let mut mismatches = 0;
+    let mut prune_at = env.now().plus_ms(PRUNE_MS);
+    let mut look_at = env.now();
+    loop {
+        tokio::select! {
+            () = core.ended.cancelled() => return,
+            () = core.look.notified() => tokio::time::sleep(LOOK_GAP).await,
+            () = env.sleep_until(look_at) => {}
+        }
+        let started = env.now();
+        look_at = started.plus_ms(LOOK_MS);
+        let node = core.lease.node();
+        match core.store.glance(node).await {
+            Ok(glance) => {
+                if let Err(error) = act(&core, &glance, &mut watch, &mut mismatches).await {
+                    tracing::warn!(%error, "upkeep goes on at the next look");
+                }
+                look_at = look_at.min(next_wake(env.now(), &glance));
+            }
+            Err(error) => tracing::warn!(%error, "cannot look; looking again"),
+        }
+        write_progress(&core).await;
+        if env.now() >= prune_at {
+            prune_at = env.now().plus_ms(PRUNE_MS);
+            if let Err(error) = core.store.prune(BATCH_MAX).await {
+                tracing::warn!(%error, "cannot prune; trying again later");
+            }
+        }
+    }
+}
+
+/// When to look again for the sake of the next sleeping task.
+fn next_wake(now: Mono, glance: &Glance) -> Mono {
+    let ahead_ms = glance
+        .next_wake
+        .map_or(LOOK_MS, |at: Timestamp| at.ms_since(glance.now) + 1);
+    now.plus_ms(ahead_ms)
+}
+
+async fn act(
+    core: &Arc<Core>,
+    glance: &Glance,
+    watch: &mut Watch,
+    mismatches: &mut u32,
+) -> Result<()> {
+    for wish in &glance.wishes {
+        if let Some(reason) = wished(wish.status) {
+            core.tell(wish.id, wish.run, reason);
+        }
+    }
+    let gap_ms = 2 * core.lease.times.beat_ms;
+    let me = core.lease.node();
+    let mut dead = glance.dead;
+    for (node, seq) in watch.read(core.client.env.now(), gap_ms, glance.now, &glance.peers) {
+        if node != me && core.store.declare_dead(node, seq).await? {
+            tracing::warn!(%node, "declared dead: it has not beaten for its whole lease");
+            dead = true;
+        }
+    }
+    if dead {
+        rescue(core).await?;
+    }
+    if glance.next_wake.is_some_and(|at| at <= glance.now) {
+        while core.store.promote(BATCH_MAX).await?.more {}
+        core.announce(true);
+    }
+    if glance.inbox && core.store.wake(BATCH_MAX).await? > 0 {
+        core.announce(true);
+    }
+    if glance.ready {
+        core.claimable.notify_one();
+    }
+    compare(core, glance, mismatches).await
+}
+
+/// Takes back the tasks of dead nodes.
+async fn rescue(core: &Core) -> Result<()> {
+    loop {
+        let swept = core.store.sweep(BATCH_MAX).await?;
+        if !swept.tasks.is_empty() {
+            tracing::warn!(tasks = swept.tasks.len(), "rescued from dead nodes");
+            core.announce(true);
+        }
+        if !swept.more {
+            return Ok(());
+        }
+    }
+}
+
+/// The node's own list against the database's: what it believes to hold and does not is told to stop; what it holds
+/// without knowing (a claim whose answer was lost) is given back.
+async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Result<()> {
+    let here = core.held() as u64;
+    // Claims and ends in flight make a difference for a moment: only one that stays is looked at.
+    *mismatches = if here == glance.held {
+        0
+    } else {
+        *mismatches + 1
+    };
+    if *mismatches < 2 {
+        return Ok(());
+    }
+    *mismatches = 0;
+    let runs: Vec<_> = {
+        let runs = core.runs.lock().expect("no panic under the lock");
+        runs.iter().map(|(id, held)| (*id, held.run)).collect()
+    };
+    for runs in runs.chunks(BATCH_MAX) {
+        for ((id, run), status) in runs.iter().zip(core.store.verify(runs.to_vec()).await?) {
+            if status.is_none() {
+                core.tell(*id, *run, Reason::LeaseLost);
+            }
+        }
+    }
+    give_back_unknown(core).await
+}
+
+async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {
+    let held = core.store.held(core.lease.node(), BATCH_MAX).await?;
+    let claiming = *core.claiming.lock().expect("no panic under the lock");
+    let unknown: Vec<_> = {
+        let runs = core.runs.lock().expect("no panic under the lock");
+        let is_known =
+            |id, run| claiming == Some(run) || runs.get(&id).is_some_and(|held| held.run == run);
+        held.into_iter()
+            .filter(|(id, run)| !is_known(*id, *run))
+            .collect()
+    };
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(
+        tasks = unknown.len(),
+        "giving back claims whose answer was lost"
+    );
+    let back = |(id, run)| End {
+        id,
+        run,
+        event: Event::Stopped,
+        rules: Rules::default(),
+        output: None,
+        error: None,
+        awaited_children: 0,
+    };
+    core.store
+        .end(unknown.into_iter().map(back).collect())
+        .await?;
+    core.announce(true);
+    Ok(())
+}
+
+/// Writes the progress that runs have reported since the last time, all in one batch.
+async fn write_progress(core: &Core) {
+    let saves: Vec<Save> = {
+        let runs = core.runs.lock().expect("no panic under the lock");
+        let unwritten = |(id, held): (&TaskId, &super::core::Held)| {
+            let progress = held.control.take_progress()?;
+            Some(Save {
+                id: *id,
+                run: held.run,
+                checkpoint: None,
+                progress: Some(progress),
+            })
+        };
+        runs.iter().filter_map(unwritten).collect()
+    };
+    for saves in saves.chunks(BATCH_MAX) {
+        match core.store.save(saves.to_vec()).await {
+            Ok(_) => core.client.hub.tell(peerwork_store::Hint {
+                change: true,
+                ..Default::default()
+            }),
+            Err(error) => tracing::debug!(%error, "progress not written; the next one will be"),
+        }
+    }
+}
