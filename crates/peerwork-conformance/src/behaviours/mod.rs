@@ -1,0 +1,19 @@
+//! One behaviour after the other: a file for each topic, a function for each sentence.
+
+pub mod children;
+pub mod claim;
+pub mod counters;
+pub mod create;
+pub mod deletion;
+pub mod ends;
+pub mod fence;
+pub mod hints;
+pub mod lists;
+pub mod moves;
+pub mod nodes;
+pub mod payloads;
+pub mod retries;
+pub mod schema;
+pub mod steer;
+pub mod strings;
+pub mod sweeps;

@@ -1,0 +1,248 @@
+//! The list of all tests, made for one backend after the other.
+
+/// Makes a test of every behaviour, on one [`Backend`](crate::Backend).
+///
+/// ```ignore
+/// peerwork_conformance::suite!(peerwork_conformance::Backend::Memory);
+/// ```
+#[macro_export]
+macro_rules! suite {
+    ($backend:expr) => {
+        $crate::behaviours! { $backend;
+            children {
+                a_parent_is_woken_when_its_children_are_over
+                children_that_are_over_before_their_parent_parks_wake_it
+                a_child_is_over_in_every_final_status
+                a_child_that_fails_for_now_wakes_nobody
+                a_child_that_is_run_again_counts_once
+                a_paused_parent_is_woken_after_its_pause
+                a_parent_that_parks_while_pausing_waits_after_its_pause
+                a_parent_may_wait_again_for_more
+                a_parent_that_waits_for_a_time_is_not_woken_by_children
+                a_timer_ends_a_wait_for_children
+                a_deleted_parent_is_not_woken
+                a_batch_of_children_counts_each
+                waking_is_bounded
+            }
+            claim {
+                a_claim_brings_all_that_a_handler_needs
+                ga_23_a_claim_gives_a_lane_in_order_of_rank_time_and_id
+                order_is_by_value_for_any_id_and_time
+                a_claim_takes_no_more_than_it_was_granted
+                what_is_not_ready_is_not_claimed
+                a_claim_takes_only_kinds_that_the_node_can_run
+                nothing_is_claimed_for_a_node_that_is_not_alive
+                a_cleanup_is_not_claimed_as_a_run
+                lanes_show_their_first_task
+                lanes_are_bounded
+                a_claim_may_be_as_large_as_a_batch
+            }
+            counters {
+                an_attempt_is_a_claim
+                a_checkpoint_clears_the_crashes
+                deaths_without_progress_are_bounded
+                a_hand_over_charges_nothing
+                a_person_gives_a_fresh_budget
+                a_cleanup_starts_with_a_fresh_budget
+            }
+            create {
+                a_created_task_is_read_back_as_it_was_given
+                a_task_begins_created_scheduled_or_queued
+                ga_45_creating_again_changes_nothing
+                ga_45_a_deleted_task_is_not_created_again
+                a_batch_is_answered_in_its_order
+                an_id_that_is_twice_in_a_batch_is_created_once
+                a_batch_is_created_whole_or_not_at_all
+                a_child_of_nobody_is_a_task_like_others
+                nothing_asked_is_nothing_answered
+            }
+            deletion {
+                ga_46_a_deletion_can_be_watched_until_it_is_gone
+                a_tombstone_keeps_no_payload
+                ga_09_a_cleanup_that_fails_is_retried_then_stays_visible
+                ga_09_a_cleanup_can_be_forced
+                a_forced_deletion_still_waits_for_the_run
+                a_kind_without_a_cleanup_is_deleted_at_once
+                the_rules_in_force_are_those_published_last
+                a_tombstone_is_pruned_after_a_day_and_nothing_else
+                pruning_is_bounded
+                pruning_a_child_or_a_parent_leaves_the_other
+                ga_04_a_forgotten_task_is_gone_but_not_reborn
+                a_failure_that_is_retried_is_not_forgotten
+                ga_44_nothing_supersedes_a_deletion
+            }
+            ends {
+                every_end_of_every_run_is_recorded_as_decided
+                a_finish_keeps_its_output_and_its_run
+                an_output_is_there_only_of_a_finished_task
+                ga_36_the_last_failures_are_kept_with_their_text
+                ga_36_a_failures_text_is_bounded
+                a_finished_task_still_tells_its_failures
+                ga_45_an_end_that_is_repeated_is_lost_and_changes_nothing
+            }
+            fence {
+                ga_01_a_save_of_a_superseded_run_changes_nothing
+                ga_02_an_end_of_a_superseded_run_changes_nothing
+                a_nodes_own_older_run_is_fenced_too
+                a_run_ends_only_the_task_it_names
+                ga_04_a_forgetful_finish_deletes_nothing_it_does_not_own
+                ga_04_a_forgetful_finish_does_not_skip_a_cleanup
+                ga_07_a_finish_that_races_a_death_stays_finished
+                ga_07_a_finish_after_the_sweep_is_lost
+                ga_33_no_run_changes_a_final_task
+                a_run_that_never_was_is_lost
+                a_batch_of_saves_and_ends_is_answered_in_its_order
+                a_save_tells_that_the_run_shall_stop
+                a_paused_task_has_no_holder
+                verify_tells_what_a_run_still_holds
+            }
+            hints {
+                a_hint_reaches_who_listens
+                a_hint_that_nobody_hears_is_no_error
+            }
+            lists {
+                a_list_runs_from_the_newest_to_the_oldest
+                an_older_id_that_is_created_later_is_newer
+                ga_47_pages_are_stable_under_inserts_and_deletions
+                a_page_begins_after_any_place
+                ga_47_a_page_is_bounded
+                every_state_can_be_listed
+                filters_combine
+                get_answers_in_the_order_of_what_was_asked
+            }
+            moves {
+                ga_25_a_move_changes_the_group_and_nothing_else
+                ga_25_a_moved_task_is_in_one_lane_only
+                ga_25_a_queued_task_is_moved_with_its_age
+                ga_25_a_running_task_moves_without_noticing
+                ga_25_a_queued_cleanup_moves_too
+                ga_45_a_move_that_is_repeated_changes_nothing
+                a_new_priority_changes_the_order
+                a_priority_is_kept_while_a_task_is_parked
+                a_resuming_task_stays_first_with_any_priority
+                a_held_tasks_priority_cannot_be_changed
+            }
+            nodes {
+                a_node_registers_with_a_lease
+                ga_45_registering_again_changes_nothing
+                a_beat_renews_the_lease
+                ga_45_a_beat_that_is_repeated_finds_its_number
+                ga_45_a_claim_whose_answer_was_lost_is_found_again
+                a_beat_that_was_acknowledged_and_is_not_there_is_told
+                ga_03_a_dead_nodes_beat_does_not_revive_it
+                a_death_is_declared_only_of_the_beat_that_was_seen
+                ga_13_a_users_operation_does_not_extend_a_lease
+                a_node_retires_when_it_holds_nothing
+                a_dead_node_is_remembered_for_a_day
+                a_glance_shows_what_concerns_a_node
+                a_glance_shows_the_peers_that_are_not_dead
+                a_cleanup_is_held_like_a_run
+            }
+            payloads {
+                ga_55_any_bytes_are_kept_in_every_payload
+                ga_55_the_largest_payload_passes
+                ga_55_a_payload_over_the_bound_is_refused
+                ga_55_a_batch_of_large_payloads_passes
+                a_save_changes_only_what_it_names
+                the_last_checkpoint_stands
+                what_is_not_there_has_no_payload
+                ga_56_a_batch_over_the_bound_is_refused
+                ga_56_the_largest_batch_passes
+            }
+            retries {
+                a_failed_run_is_tried_again_when_its_delay_is_over
+                a_handler_may_say_when_to_try_again
+                a_due_task_enters_the_line_at_its_due_time
+                promotion_is_bounded_and_tells_of_more
+                only_what_sleeps_is_promoted
+                a_timer_ends_a_wait
+                a_glance_tells_the_next_alarm
+            }
+            schema {
+                migrating_again_keeps_everything
+                ga_42_many_may_migrate_at_once
+                ga_53_all_times_are_the_stores
+            }
+            steer {
+                ga_44_every_wish_in_every_status_is_answered_as_decided
+                ga_45_a_wish_that_is_repeated_finds_it_done
+                a_task_that_is_not_there_is_not_found
+                a_batch_of_wishes_is_answered_in_its_order
+                a_wish_reaches_only_what_its_filter_means
+                the_empty_filter_leaves_the_deleted_out
+                ga_49_a_user_scope_keeps_others_out
+                a_rerun_starts_from_the_beginning
+                running_a_failed_task_keeps_its_checkpoint
+                a_paused_task_keeps_its_age
+                a_pause_does_not_stop_the_clock
+            }
+            strings {
+                ga_48_users_are_exact
+                ga_48_groups_are_exact
+                ga_48_a_task_moves_to_any_group
+                ga_48_kinds_are_exact
+                ga_48_labels_are_kept_as_they_are
+            }
+            sweeps {
+                a_sweep_takes_back_what_the_dead_hold_and_nothing_else
+                ga_08_a_crash_with_a_pending_wish_leads_where_the_wish_wanted
+                ga_08_a_crash_during_a_cleanup_queues_it_again
+                a_rescued_task_goes_on_first_from_its_checkpoint
+                a_sweep_takes_tasks_of_a_node_without_a_row
+                sweeping_is_bounded_and_tells_of_more
+                a_glance_tells_of_the_dead
+                a_child_that_a_death_fails_wakes_its_parent
+            }
+        }
+    };
+}
+
+/// A module for each topic, with a test for each behaviour.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! behaviours {
+    ($backend:expr; $($topic:ident { $($behaviour:ident)* })*) => { $(
+        mod $topic { $(
+            #[tokio::test]
+            async fn $behaviour() {
+                let f = $backend.fixture().await;
+                $crate::behaviours::$topic::$behaviour(&f).await;
+                f.close().await;
+            }
+        )* }
+    )* };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    #[test]
+    fn every_behaviour_that_is_written_is_in_the_list() {
+        let src = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let list = fs::read_to_string(format!("{src}/suite.rs")).unwrap();
+        let listed: Vec<_> = list.lines().map(str::trim).collect();
+        let mut seen = 0;
+        for topic in ["behaviours"] {
+            for file in fs::read_dir(format!("{src}/{topic}")).unwrap() {
+                let text = fs::read_to_string(file.unwrap().path()).unwrap();
+                for line in text.lines() {
+                    let Some((name, rest)) = line
+                        .strip_prefix("pub async fn ")
+                        .and_then(|rest| rest.split_once('('))
+                    else {
+                        continue;
+                    };
+                    if rest.starts_with("f: &Fixture) {") {
+                        assert!(
+                            listed.contains(&name),
+                            "{name} is written, but never run: add it to suite!"
+                        );
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert!(seen > 100, "only {seen} behaviours were found");
+    }
+}
