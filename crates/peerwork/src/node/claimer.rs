@@ -42,43 +42,49 @@ pub(super) async fn run(core: Arc<Core>) {
 struct Snapshot {
     lanes: Vec<LaneView>,
     taken: Option<tokio::time::Instant>,
+    /// Whether nothing was claimed since it was taken.
+    untouched: bool,
 }
 
 impl Snapshot {
-    /// Whether it still shows a lane with work, and is fresh enough to be believed.
-    fn shows(&self, work: Work) -> bool {
+    fn is_fresh(&self) -> bool {
         self.taken.is_some_and(|at| at.elapsed() < SNAPSHOT_AGE)
-            && self.lanes.iter().any(|lane| lane.work == work)
+    }
+
+    fn shows(&self, work: Work) -> bool {
+        self.lanes.iter().any(|lane| lane.work == work)
     }
 }
 
 /// Claims until nothing is claimable or no credit is left.
 async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store::Result<()> {
+    // Whatever woke the claimer may have come after the snapshot.
+    snapshot.untouched = false;
     loop {
-        let mut more = false;
-        for work in [Work::Cleanup, Work::Run] {
-            let free = core.credit(work).min(BATCH_MAX);
-            if free == 0 || core.draining.is_cancelled() {
-                continue;
-            }
-            if !snapshot.shows(work) {
-                let lanes = core.store.lanes(core.registry.keys(), LANES_MAX).await?;
-                *snapshot = Snapshot {
-                    lanes,
-                    taken: Some(tokio::time::Instant::now()),
-                };
-            }
-            more |= claim(core, snapshot, work, free).await?;
-        }
-        if !more {
-            // What is waited for now comes with a hint, and a hint means that the snapshot is old.
-            snapshot.taken = None;
+        let wanted: Vec<_> = [Work::Cleanup, Work::Run]
+            .into_iter()
+            .map(|work| (work, core.credit(work).min(BATCH_MAX)))
+            .filter(|(_, free)| *free > 0)
+            .collect();
+        if wanted.is_empty() || core.draining.is_cancelled() {
             return Ok(());
+        }
+        if !snapshot.is_fresh() || !wanted.iter().any(|(work, _)| snapshot.shows(*work)) {
+            if snapshot.untouched {
+                return Ok(());
+            }
+            let lanes = core.store.lanes(core.registry.keys(), LANES_MAX).await?;
+            *snapshot = Snapshot { lanes, taken: Some(tokio::time::Instant::now()), untouched: true };
+        }
+        for (work, free) in wanted {
+            if snapshot.shows(work) && !claim(core, snapshot, work, free).await? {
+                return Ok(());
+            }
         }
     }
 }
 
-/// One claim. True if it is worth trying again at once.
+/// One claim. False if this node may not, or its policy does not want to.
 async fn claim(
     core: &Arc<Core>,
     snapshot: &mut Snapshot,
@@ -118,10 +124,11 @@ async fn claim(
         Err(error) => {
             // Perhaps it was carried out: the upkeep finds what this node holds without knowing, and gives it back.
             core.set_claiming(None);
-            snapshot.taken = None;
+            *snapshot = Snapshot::default();
             return Err(error);
         }
     };
+    snapshot.untouched = false;
     for grant in &grants {
         let mut taken = 0;
         let mut last = None;

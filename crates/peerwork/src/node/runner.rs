@@ -217,6 +217,10 @@ async fn past_deadline(core: &Core, control: &Control, facts: &Facts) {
 }
 
 async fn finish(core: &Core, end: End, facts: &Facts, work: Work) {
+    if core.ended.is_cancelled() {
+        // The node was dropped, which is a crash: its peers find out by themselves.
+        return;
+    }
     let stopped = matches!(end.event, Event::Stopped);
     let ended = core.end(end).await;
     core.release(facts.id, work);
