@@ -3,6 +3,7 @@
 mod ci;
 mod db;
 mod interrupt;
+mod lifecycle;
 mod phases;
 mod process;
 mod programs;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Check the rules that no compiler checks: what is absent, and where
     Tidy,
+    /// Write docs/lifecycle.md anew from the decisions in peerwork-core
+    Lifecycle,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Db { command } => db::run(&command),
         Command::Tidy => tidy::run(),
+        Command::Lifecycle => lifecycle::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -86,7 +86,7 @@ impl Retry {
     pub fn delay_ms(self, failures: u32, jitter: u32) -> u64 {
         let doubled = failures.saturating_sub(1).min(62);
         let bound = self.base_ms.saturating_mul(1 << doubled).min(self.cap_ms);
-        let part = u128::from(bound) * (u128::from(jitter) + 1) >> 32;
+        let part = (u128::from(bound) * (u128::from(jitter) + 1)) >> 32;
         u64::try_from(part).unwrap_or(bound)
     }
 }

@@ -63,7 +63,7 @@ const CRATES: [Crate; 10] = [
     },
     Crate {
         name: "xtask",
-        uses: &["peerwork-testbed"],
+        uses: &["peerwork-core", "peerwork-testbed"],
         tests_use: &[],
     },
 ];

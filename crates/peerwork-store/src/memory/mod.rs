@@ -3,10 +3,12 @@
 //!
 //! Everything is done under one lock, so every call is one transaction. Nothing survives the process.
 
+mod data;
 mod table;
 
 use crate::*;
 use async_trait::async_trait;
+use data::{Data, NodeEntry};
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId, PAGE_MAX,
     PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Rules, RunId, Status, TOMBSTONE_MS, Task, TaskId,
@@ -14,7 +16,7 @@ use peerwork_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use table::{Row, Table};
+use table::Row;
 use tokio::sync::mpsc;
 
 /// A store in memory. Clones share their tasks: each clone stands for a connection of another process.
@@ -22,19 +24,6 @@ use tokio::sync::mpsc;
 pub struct MemoryStore {
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     data: Arc<Mutex<Data>>,
-}
-
-#[derive(Default)]
-struct Data {
-    table: Table,
-    nodes: BTreeMap<NodeId, NodeEntry>,
-    kinds: BTreeMap<KindKey, KindRow>,
-    listeners: Vec<mpsc::Sender<Hint>>,
-}
-
-struct NodeEntry {
-    row: NodeRow,
-    died_at: Option<Timestamp>,
 }
 
 impl Default for MemoryStore {
@@ -64,146 +53,6 @@ impl MemoryStore {
 
     fn time(&self) -> Timestamp {
         (self.clock)()
-    }
-}
-
-impl Data {
-    fn rules(&self, kind: &Name) -> Rules {
-        self.kinds
-            .get(&KindKey::new(kind))
-            .map(|row| row.rules.clone())
-            .unwrap_or_default()
-    }
-
-    fn is_alive(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|entry| entry.row.alive)
-    }
-
-    /// Writes what was decided about `id`, with everything that goes with it.
-    fn apply(&mut self, id: TaskId, to: Task, now: Timestamp) {
-        let mut row = self.table.rows[&id].clone();
-        let was_held = row.task.status.is_held();
-        row.task = to;
-        match to.status.place() {
-            Place::Running => {}
-            Place::Done => {
-                row.finished_at = Some(now);
-                if let Some(parent) = row.parent
-                    && let Some(mut parent_row) = self.table.rows.get(&parent).cloned()
-                {
-                    parent_row.inbox.insert(id);
-                    self.table.put(parent, parent_row);
-                }
-            }
-            Place::Ready | Place::Parked if was_held || row.finished_at.is_some() => {
-                (row.node, row.run, row.started_at, row.finished_at) = (None, None, None, None);
-            }
-            Place::Ready | Place::Parked => {}
-        }
-        if to.status == Status::Deleted {
-            row.input.clear();
-            row.output = None;
-            row.checkpoint = None;
-            row.progress = None;
-            row.failures.clear();
-            row.inbox.clear();
-        }
-        self.table.put(id, row);
-    }
-
-    fn steer(&mut self, id: TaskId, filter: &Filter, wish: &Wish, now: Timestamp) -> Steered {
-        let Some(row) = self
-            .table
-            .rows
-            .get(&id)
-            .filter(|row| filter.matches(&row.record(id)))
-        else {
-            return Steered::NotFound;
-        };
-        let (task, rules) = (row.task, self.rules(&row.kind));
-        match decide(&task, &rules, wish.event(), now) {
-            Err(refused) => Steered::Refused(task.status, refused),
-            Ok(Transition::To(to)) => {
-                if *wish == Wish::Rerun {
-                    let mut row = self.table.rows[&id].clone();
-                    (row.checkpoint, row.progress, row.output) = (None, None, None);
-                    row.failures.clear();
-                    self.table.put(id, row);
-                }
-                self.apply(id, to, now);
-                Steered::Changed(to.status)
-            }
-            Ok(Transition::Same) => {
-                let mut row = self.table.rows[&id].clone();
-                let changed = match wish {
-                    Wish::MoveTo(group) => {
-                        std::mem::replace(&mut row.group, group.clone()) != *group
-                    }
-                    Wish::Priority(priority) => {
-                        std::mem::replace(&mut row.priority, *priority) != *priority
-                    }
-                    _ => false,
-                };
-                if !changed {
-                    return Steered::Unchanged(task.status);
-                }
-                self.table.put(id, row);
-                Steered::Changed(task.status)
-            }
-            Ok(Transition::Erase) => unreachable!("no wish erases"),
-        }
-    }
-
-    fn end(&mut self, end: End, now: Timestamp) -> Ended {
-        let Some(row) = self.table.held_by(end.id, end.run) else {
-            return Ended::Lost;
-        };
-        let task = row.task;
-        match decide(&task, &end.rules, end.event, now) {
-            Ok(Transition::To(to)) => {
-                let mut row = row.clone();
-                if to.status == Status::Finished {
-                    row.output = end.output;
-                }
-                if let (Event::Err { .. }, Some(error)) = (end.event, end.error) {
-                    row.fail(now, &error);
-                }
-                if to.status == Status::Waiting || to.returns_to == Some(Status::Waiting) {
-                    row.awaited = end.awaited_children;
-                }
-                self.table.put(end.id, row);
-                self.apply(end.id, to, now);
-                Ended::Recorded(to.status)
-            }
-            Ok(Transition::Same) => Ended::Recorded(task.status),
-            Ok(Transition::Erase) | Err(_) => Ended::Lost,
-        }
-    }
-
-    fn claim_one(&mut self, id: TaskId, claim: &Claim, now: Timestamp) -> Option<Claimed> {
-        let row = self.table.rows.get(&id)?;
-        let Ok(Transition::To(to)) = decide(&row.task, &Rules::default(), Event::Claim, now) else {
-            return None;
-        };
-        let mut row = row.clone();
-        (row.node, row.run, row.started_at) = (Some(claim.node), Some(claim.run), Some(now));
-        self.table.put(id, row);
-        self.apply(id, to, now);
-        let row = &self.table.rows[&id];
-        Some(Claimed {
-            id,
-            run: claim.run,
-            kind: row.kind.clone(),
-            user: row.user.clone(),
-            group: row.group.clone(),
-            lane: row.lane().of(to.status.work()),
-            options: row.options,
-            parent: row.parent,
-            task: to,
-            created_at: row.created_at,
-            input: row.input.clone(),
-            checkpoint: row.checkpoint.clone(),
-        })
     }
 }
 
@@ -507,18 +356,17 @@ impl Store for MemoryStore {
         }
         let mut data = self.data();
         let mut save_one = |save: Save| {
-            let Some(row) = data.table.held_by(save.id, save.run) else {
+            if data.table.held_by(save.id, save.run).is_none() {
                 return Saved::Lost;
-            };
-            let mut row = row.clone();
-            if save.checkpoint.is_some() {
-                row.checkpoint = save.checkpoint;
-                row.task.crashes = 0;
             }
-            row.progress = save.progress.or(row.progress);
-            let status = row.task.status;
-            data.table.put(save.id, row);
-            Saved::Kept(status)
+            data.table.update(save.id, |row| {
+                if save.checkpoint.is_some() {
+                    row.checkpoint = save.checkpoint;
+                    row.task.crashes = 0;
+                }
+                row.progress = save.progress.or(row.progress);
+                Saved::Kept(row.task.status)
+            })
         };
         Ok(saves.into_iter().map(&mut save_one).collect())
     }
@@ -617,9 +465,8 @@ impl Store for MemoryStore {
             let (task, rules) = (row.task, data.rules(&row.kind));
             if let Ok(Transition::To(to)) = decide(&task, &rules, Event::DeadOwner, now) {
                 if matches!(to.status, Status::Failed | Status::CleanupFailed) {
-                    let mut row = data.table.rows[&id].clone();
-                    row.fail(now, &crate::record::death_text(&to));
-                    data.table.put(id, row);
+                    let text = crate::record::death_text(&to);
+                    data.table.update(id, |row| row.fail(now, &text));
                 }
                 data.apply(id, to, now);
                 swept.tasks.push((id, to.status));

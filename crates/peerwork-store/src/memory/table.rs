@@ -2,7 +2,6 @@
 
 use super::*;
 
-#[derive(Clone)]
 pub(super) struct Row {
     pub kind: Name,
     pub user: Name,
@@ -52,6 +51,12 @@ impl Row {
 
     pub fn lane(&self) -> peerwork_core::LaneId {
         peerwork_core::LaneId::new(&self.group, &self.user)
+    }
+
+    /// Drops what its runs have left.
+    pub fn forget_runs(&mut self) {
+        (self.checkpoint, self.progress, self.output) = (None, None, None);
+        self.failures.clear();
     }
 
     pub fn fail(&mut self, at: Timestamp, error: &str) {
@@ -121,11 +126,17 @@ impl Table {
         self.rows.insert(id, row);
     }
 
+    /// Changes a row that is there, with its entries in the indexes.
+    pub fn update<T>(&mut self, id: TaskId, change: impl FnOnce(&mut Row) -> T) -> T {
+        let mut row = self.remove(id).expect("the row is there");
+        let answer = change(&mut row);
+        self.put(id, row);
+        answer
+    }
+
     /// Removes a row, with its entries in the indexes.
-    pub fn remove(&mut self, id: TaskId) {
-        let Some(row) = self.rows.remove(&id) else {
-            return;
-        };
+    pub fn remove(&mut self, id: TaskId) -> Option<Row> {
+        let row = self.rows.remove(&id)?;
         self.ready.remove(&Self::ready_key(id, &row));
         if let Some(at) = row.task.wake_at {
             self.wake.remove(&(at, id));
@@ -138,6 +149,7 @@ impl Table {
                 self.held.remove(&node);
             }
         }
+        Some(row)
     }
 
     fn ready_key(id: TaskId, row: &Row) -> (peerwork_core::LaneId, Rank, Timestamp, TaskId) {

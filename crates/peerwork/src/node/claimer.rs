@@ -74,7 +74,11 @@ async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store:
                 return Ok(());
             }
             let lanes = core.store.lanes(core.registry.keys(), LANES_MAX).await?;
-            *snapshot = Snapshot { lanes, taken: Some(tokio::time::Instant::now()), untouched: true };
+            *snapshot = Snapshot {
+                lanes,
+                taken: Some(tokio::time::Instant::now()),
+                untouched: true,
+            };
         }
         for (work, free) in wanted {
             if snapshot.shows(work) && !claim(core, snapshot, work, free).await? {

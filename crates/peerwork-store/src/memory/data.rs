@@ -1,0 +1,147 @@
+//! What one call of the reference store does to its rows: find, decide, write.
+
+use super::table::Table;
+use crate::*;
+use peerwork_core::{
+    Event, KindKey, Name, NodeId, Place, Rules, Status, Task, TaskId, Timestamp, Transition, decide,
+};
+use std::collections::BTreeMap;
+use tokio::sync::mpsc;
+
+#[derive(Default)]
+pub(super) struct Data {
+    pub table: Table,
+    pub nodes: BTreeMap<NodeId, NodeEntry>,
+    pub kinds: BTreeMap<KindKey, KindRow>,
+    pub listeners: Vec<mpsc::Sender<Hint>>,
+}
+
+pub(super) struct NodeEntry {
+    pub row: NodeRow,
+    pub died_at: Option<Timestamp>,
+}
+
+impl Data {
+    pub fn rules(&self, kind: &Name) -> Rules {
+        self.kinds
+            .get(&KindKey::new(kind))
+            .map(|row| row.rules.clone())
+            .unwrap_or_default()
+    }
+
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|entry| entry.row.alive)
+    }
+
+    /// Writes what was decided about `id`, with everything that goes with it.
+    pub fn apply(&mut self, id: TaskId, to: Task, now: Timestamp) {
+        let parent = self.table.update(id, |row| {
+            let was_held = row.task.status.is_held();
+            row.task = to;
+            match to.status.place() {
+                Place::Running => {}
+                Place::Done => row.finished_at = Some(now),
+                Place::Ready | Place::Parked if was_held || row.finished_at.is_some() => {
+                    (row.node, row.run, row.started_at, row.finished_at) = (None, None, None, None);
+                }
+                Place::Ready | Place::Parked => {}
+            }
+            if to.status == Status::Deleted {
+                row.input.clear();
+                row.inbox.clear();
+                row.forget_runs();
+            }
+            row.parent.filter(|_| to.status.is_final())
+        });
+        if let Some(parent) = parent.filter(|parent| self.table.rows.contains_key(parent)) {
+            self.table.update(parent, |row| row.inbox.insert(id));
+        }
+    }
+
+    pub fn steer(&mut self, id: TaskId, filter: &Filter, wish: &Wish, now: Timestamp) -> Steered {
+        let found = self
+            .table
+            .rows
+            .get(&id)
+            .filter(|row| filter.matches(&row.record(id)));
+        let Some(row) = found else {
+            return Steered::NotFound;
+        };
+        let task = row.task;
+        match decide(&task, &self.rules(&row.kind), wish.event(), now) {
+            Err(refused) => Steered::Refused(task.status, refused),
+            Ok(Transition::To(to)) => {
+                if *wish == Wish::Rerun {
+                    self.table.update(id, |row| row.forget_runs());
+                }
+                self.apply(id, to, now);
+                Steered::Changed(to.status)
+            }
+            Ok(Transition::Same) => {
+                let changed = self.table.update(id, |row| match wish {
+                    Wish::MoveTo(to) => std::mem::replace(&mut row.group, to.clone()) != *to,
+                    Wish::Priority(to) => std::mem::replace(&mut row.priority, *to) != *to,
+                    _ => false,
+                });
+                if changed {
+                    Steered::Changed(task.status)
+                } else {
+                    Steered::Unchanged(task.status)
+                }
+            }
+            Ok(Transition::Erase) => unreachable!("no wish erases"),
+        }
+    }
+
+    pub fn end(&mut self, end: End, now: Timestamp) -> Ended {
+        let Some(row) = self.table.held_by(end.id, end.run) else {
+            return Ended::Lost;
+        };
+        let task = row.task;
+        match decide(&task, &end.rules, end.event, now) {
+            Ok(Transition::To(to)) => {
+                self.table.update(end.id, |row| {
+                    if to.status == Status::Finished {
+                        row.output = end.output;
+                    }
+                    if let (Event::Err { .. }, Some(error)) = (end.event, end.error) {
+                        row.fail(now, &error);
+                    }
+                    if to.status == Status::Waiting || to.returns_to == Some(Status::Waiting) {
+                        row.awaited = end.awaited_children;
+                    }
+                });
+                self.apply(end.id, to, now);
+                Ended::Recorded(to.status)
+            }
+            Ok(Transition::Same) => Ended::Recorded(task.status),
+            Ok(Transition::Erase) | Err(_) => Ended::Lost,
+        }
+    }
+
+    pub fn claim_one(&mut self, id: TaskId, claim: &Claim, now: Timestamp) -> Option<Claimed> {
+        let task = self.table.rows.get(&id)?.task;
+        let Ok(Transition::To(to)) = decide(&task, &Rules::default(), Event::Claim, now) else {
+            return None;
+        };
+        self.table.update(id, |row| {
+            (row.node, row.run, row.started_at) = (Some(claim.node), Some(claim.run), Some(now));
+        });
+        self.apply(id, to, now);
+        let row = &self.table.rows[&id];
+        Some(Claimed {
+            id,
+            run: claim.run,
+            kind: row.kind.clone(),
+            user: row.user.clone(),
+            group: row.group.clone(),
+            lane: row.lane().of(to.status.work()),
+            options: row.options,
+            parent: row.parent,
+            task: to,
+            created_at: row.created_at,
+            input: row.input.clone(),
+            checkpoint: row.checkpoint.clone(),
+        })
+    }
+}
