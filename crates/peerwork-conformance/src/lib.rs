@@ -6,6 +6,7 @@
 //! | to find | look at |
 //! | --- | --- |
 //! | one behaviour after the other, a file for each topic | [`behaviours`] |
+//! | random sequences of calls, compared with the in-memory reference and the pure rules | [`model`] |
 //! | the stores, and how a test gets a fresh one | [`Backend`], [`Fixture`] |
 //! | every status, in bulk | [`population`] |
 //!
@@ -14,6 +15,7 @@
 pub mod behaviours;
 mod fixture;
 mod kit;
+pub mod model;
 pub mod population;
 mod suite;
 

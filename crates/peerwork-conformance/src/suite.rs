@@ -194,6 +194,17 @@ macro_rules! suite {
                 a_child_that_a_death_fails_wakes_its_parent
             }
         }
+        mod model {
+            #[test]
+            fn every_answer_is_the_references() {
+                $crate::model::every_answer_is_the_references($backend);
+            }
+
+            #[test]
+            fn what_a_store_takes_is_what_decide_says() {
+                $crate::model::what_a_store_takes_is_what_decide_says($backend);
+            }
+        }
     };
 }
 

@@ -1,7 +1,7 @@
 //! How runs end: every event in every status of a held task, as `decide` says, with what is kept of it.
 
 use super::fence::ends;
-use super::steer::{kinds, rules_of};
+use super::steer::kinds;
 use crate::population::{LIVES, Plan, populate};
 use crate::*;
 use peerwork_core::*;
