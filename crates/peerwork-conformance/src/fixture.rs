@@ -1,6 +1,6 @@
 //! A fresh and empty store for one test, with the clock by which it lives.
 
-use peerwork_core::Timestamp;
+use peerwork_core::{Status, TaskId, Timestamp};
 use peerwork_store::{MemoryStore, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -37,6 +37,23 @@ impl Backend {
 }
 
 impl Fixture {
+    /// Further handles on the same store, each as of a process of its own.
+    pub async fn handles(&self, n: usize) -> Vec<Arc<dyn Store>> {
+        let mut handles = Vec::new();
+        for _ in 0..n {
+            handles.push(self.store.clone());
+        }
+        handles
+    }
+
+    /// From now on the database notes every status of every task; the reference cannot.
+    pub async fn note_changes(&self) {}
+
+    /// What was noted since, in order, and forgets it.
+    pub async fn changes(&self) -> Vec<(TaskId, Status)> {
+        Vec::new()
+    }
+
     /// Removes what the test has left in a database. A test that fails does not come here: it leaves all for a look.
     pub async fn close(self) {}
 }

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | one behaviour after the other, a file for each topic | [`behaviours`] |
 //! | random sequences of calls, compared with the in-memory reference and the pure rules | [`model`] |
+//! | many tasks on one store at once, judged by invariants | [`races`] |
 //! | the stores, and how a test gets a fresh one | [`Backend`], [`Fixture`] |
 //! | every status, in bulk | [`population`] |
 //!
@@ -17,6 +18,7 @@ mod fixture;
 mod kit;
 pub mod model;
 pub mod population;
+pub mod races;
 mod suite;
 
 pub use fixture::{Backend, Clock, Fixture};

@@ -194,6 +194,27 @@ macro_rules! suite {
                 a_child_that_a_death_fails_wakes_its_parent
             }
         }
+        $crate::races! { $backend;
+            brawls {
+                whatever_happens_at_once_every_invariant_holds
+            }
+            duels {
+                racing_claimers_never_get_the_same_task
+                racing_creates_of_the_same_ids_make_each_once
+                racing_ends_of_a_run_are_recorded_once
+                a_pause_that_races_a_finish_is_too_late_or_harmless
+                a_deletion_that_races_a_finish_leads_to_the_cleanup
+                ga_07_a_finish_that_races_the_rescue_is_recorded_or_lost
+                ga_01_a_save_that_races_the_rescue_is_kept_or_lost
+                racing_sweeps_take_each_task_once
+                a_declaration_of_death_and_a_beat_exclude_each_other
+                a_claim_that_races_a_death_is_swept
+                racing_promotions_promote_each_once
+                no_wake_up_is_lost_between_parking_and_finishing
+                ga_25_a_move_that_races_claims_loses_and_doubles_nothing
+                ga_19_crossing_batches_do_not_deadlock
+            }
+        }
         mod model {
             #[test]
             fn every_answer_is_the_references() {
@@ -224,6 +245,22 @@ macro_rules! behaviours {
     )* };
 }
 
+/// The same on several threads.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! races {
+    ($backend:expr; $($topic:ident { $($race:ident)* })*) => { $(
+        mod $topic { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $race() {
+                let f = $backend.fixture().await;
+                $crate::races::$topic::$race(&f).await;
+                f.close().await;
+            }
+        )* }
+    )* };
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -234,7 +271,7 @@ mod tests {
         let list = fs::read_to_string(format!("{src}/suite.rs")).unwrap();
         let listed: Vec<_> = list.lines().map(str::trim).collect();
         let mut seen = 0;
-        for topic in ["behaviours"] {
+        for topic in ["behaviours", "races"] {
             for file in fs::read_dir(format!("{src}/{topic}")).unwrap() {
                 let text = fs::read_to_string(file.unwrap().path()).unwrap();
                 for line in text.lines() {

@@ -228,8 +228,16 @@ impl<'a> Duel<'a> {
     /// The node that is meant; any, if none is alive.
     async fn claimer(&self, pick: Pick) -> NodeId {
         let rows = self.oracle.nodes().await.expect("the reference");
-        let alive: Vec<_> = rows.iter().filter(|row| row.alive).map(|row| row.id).collect();
-        let from = if pick.live && !alive.is_empty() { &alive } else { &self.nodes };
+        let alive: Vec<_> = rows
+            .iter()
+            .filter(|row| row.alive)
+            .map(|row| row.id)
+            .collect();
+        let from = if pick.live && !alive.is_empty() {
+            &alive
+        } else {
+            &self.nodes
+        };
         *pick.index.get(from)
     }
 
