@@ -1,11 +1,11 @@
 //! Which database: the caller's pool, a URL's, or memory.
 
-use crate::Result;
+use crate::{Error, Result};
 use peerwork_store::{MemoryStore, Store};
 use std::sync::Arc;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-use peerwork_store::{Settings, SqlStore};
+use peerwork_store::{Created, NewTask, Settings, SqlStore, Transactional};
 
 /// The database in which peers meet. Made from a pool of the caller's, from a URL, or in memory.
 #[derive(Clone)]
@@ -16,6 +16,9 @@ enum Backing {
     Memory(MemoryStore),
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     Sql(SqlStore),
+    /// A pool that cannot be used, with the reason; told when it is used.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    Unusable(String),
 }
 
 impl Database {
@@ -48,21 +51,41 @@ impl Database {
     }
 
     /// The store for a client: on the caller's connections.
-    pub(crate) fn store(&self) -> Arc<dyn Store> {
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
         match &self.0 {
-            Backing::Memory(store) => Arc::new(store.clone()),
+            Backing::Memory(store) => Ok(Arc::new(store.clone())),
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Backing::Sql(store) => Arc::new(store.clone()),
+            Backing::Sql(store) => Ok(Arc::new(store.clone())),
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            Backing::Unusable(why) => Err(Error::invalid(why)),
         }
     }
 
     /// A store for a node: on `connections` connections of its own, made on the current runtime.
-    pub(crate) async fn own_store(&self, connections: u32) -> Result<Arc<dyn Store>> {
-        Ok(match &self.0 {
-            Backing::Memory(store) => Arc::new(store.clone()),
+    pub(crate) fn own_store(&self, connections: u32) -> Result<Arc<dyn Store>> {
+        #[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+        let _ = connections;
+        match &self.0 {
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-            Backing::Sql(store) => Arc::new(store.own_connections(connections).await?),
-        })
+            Backing::Sql(store) => Ok(Arc::new(store.own_connections(connections))),
+            _ => self.store(),
+        }
+    }
+
+    /// Creates a task in the caller's transaction on `connection`.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub(crate) async fn create_in<C: Transactional>(
+        &self,
+        connection: &mut C,
+        task: NewTask,
+    ) -> Result<Created> {
+        match &self.0 {
+            Backing::Memory(_) => Err(Error::invalid(
+                "a store in memory has no transactions; use create",
+            )),
+            Backing::Unusable(why) => Err(Error::invalid(why)),
+            Backing::Sql(store) => Ok(connection.create_in(store, task).await?),
+        }
     }
 
     /// Whether a beat from a thread of its own makes sense: in memory there is nothing to connect to.
@@ -95,10 +118,10 @@ macro_rules! from_pool {
         #[cfg(feature = $feature)]
         impl From<&$pool> for Database {
             fn from(pool: &$pool) -> Self {
-                Self(Backing::Sql(SqlStore::$make(
-                    pool.clone(),
-                    Settings::default(),
-                )))
+                Self(match SqlStore::$make(pool.clone(), Settings::default()) {
+                    Ok(store) => Backing::Sql(store),
+                    Err(error) => Backing::Unusable(error.to_string()),
+                })
             }
         }
     };

@@ -29,6 +29,6 @@ pub use peerwork_core::{
 };
 pub use peerwork_store::{Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, TaskRecord};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub use peerwork_store::{Settings, SqlStore};
+pub use peerwork_store::{Settings, SqlStore, Transactional};
 pub use run::Run;
 pub use task_error::{Reason, SaveError, Stop, TaskError};

@@ -38,6 +38,7 @@ pub struct Client {
 }
 
 pub(crate) struct Inner {
+    database: Database,
     pub store: Arc<dyn Store>,
     pub env: Env,
     pub hub: Arc<Hub>,
@@ -46,7 +47,7 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub fn new(store: Arc<dyn Store>, env: Env, hub: Arc<Hub>) -> Arc<Self> {
+    pub fn new(database: Database, store: Arc<dyn Store>, env: Env, hub: Arc<Hub>) -> Arc<Self> {
         let creating = store.clone();
         let creator = Batcher::start(
             |task: &NewTask| task.input.len(),
@@ -57,6 +58,7 @@ impl Inner {
         );
         let watcher = Watcher::new(store.clone(), hub.clone());
         Arc::new(Self {
+            database,
             store,
             env,
             hub,
@@ -82,10 +84,11 @@ impl Client {
     /// As [`connect`](Self::connect); with [`Migrate::Never`] also [`is_schema`](Error::is_schema) if the schema is
     /// missing or older.
     pub async fn connect_with(database: impl Into<Database>, migrate: Migrate) -> Result<Self> {
-        let store = database.into().store();
+        let database = database.into();
+        let store = database.store()?;
         prepare(&*store, migrate).await?;
         let hub = Hub::start(store.clone());
-        Ok(Self::over(Inner::new(store, Env::system(), hub)))
+        Ok(Self::over(Inner::new(database, store, Env::system(), hub)))
     }
 
     pub(crate) fn over(inner: Arc<Inner>) -> Self {
@@ -140,6 +143,41 @@ impl Client {
         Ok(ids.into_iter().map(|id| self.handle(id)).collect())
     }
 
+    /// Creates a task in the caller's own transaction on `connection`: it exists if and only if the caller commits. One
+    /// statement on PostgreSQL, two elsewhere; no reads.
+    ///
+    /// The client's tables must be in the database of `connection`. Nodes see the task within a second of the commit; call
+    /// [`wake_nodes`](Self::wake_nodes) after it to have them look at once.
+    ///
+    /// Not cancel safe: a statement may be in flight; roll the transaction back.
+    ///
+    /// # Errors
+    /// [`is_invalid`](Error::is_invalid) for a name or an input that cannot be stored, for a connection to another sort of
+    /// database, and for [`Draft::start_in`], which needs the database's clock. After any other error the transaction
+    /// may be unusable: roll it back.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub async fn create_in<H: TaskKind, C: crate::Transactional>(
+        &self,
+        connection: &mut C,
+        draft: Draft<H>,
+    ) -> Result<TaskHandle<H>> {
+        let task = self
+            .scoped(draft)
+            .resolve(|| self.inner.env.new_task_id(), None)?;
+        let id = task.id;
+        self.inner.database.create_in(connection, task).await?;
+        Ok(self.handle(id))
+    }
+
+    /// Has the nodes of this process and, where the database carries hints, of others look for work now. Needed only after a
+    /// transaction with [`create_in`](Self::create_in) has been committed, and only for speed.
+    pub fn wake_nodes(&self) {
+        self.inner.hub.tell(Hint {
+            ready: true,
+            ..Hint::default()
+        });
+    }
+
     pub(crate) async fn create_resolved(&self, mut tasks: Vec<NewTask>) -> Result<()> {
         while !tasks.is_empty() {
             let mut bytes = 0;
@@ -186,11 +224,16 @@ impl Client {
         } else {
             None
         };
-        let draft = match &self.user {
+        self.scoped(draft)
+            .resolve(|| self.inner.env.new_task_id(), now)
+    }
+
+    /// The draft as the client's user's, if it has one.
+    fn scoped<H: TaskKind>(&self, draft: Draft<H>) -> Draft<H> {
+        match &self.user {
             Some(user) => draft.user(user.as_str()),
             None => draft,
-        };
-        draft.resolve(|| self.inner.env.new_task_id(), now)
+        }
     }
 
     /// A handle to the task with this id. Nothing is asked of the database yet.

@@ -27,24 +27,10 @@ pub(super) fn start(core: Arc<Core>, database: Database, card: NodeCard) -> std:
             }
         };
         runtime.block_on(async move {
-            let store = loop {
-                match database.own_store(1).await {
-                    Ok(store) => break store,
-                    Err(error) => {
-                        tracing::warn!(%error, "no connection for the heartbeat yet");
-                        core.client
-                            .env
-                            .sleep_until(
-                                core.client.env.now().plus_ms(core.lease.times.beat_ms / 3),
-                            )
-                            .await;
-                    }
-                }
-                if core.ended.is_cancelled() {
-                    return;
-                }
-            };
-            beat(core, store, card).await;
+            match database.own_store(1) {
+                Ok(store) => beat(core, store, card).await,
+                Err(error) => tracing::error!(%error, "no connection for the heartbeat; the node will fence itself"),
+            }
         });
     })?;
     Ok(())

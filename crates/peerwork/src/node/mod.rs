@@ -234,7 +234,7 @@ impl NodeBuilder {
             ));
         }
         let times = self.lease.check().map_err(Error::invalid)?;
-        let store = self.database.own_store(CONNECTIONS).await?;
+        let store = self.database.own_store(CONNECTIONS)?;
         prepare(&*store, self.migrate).await?;
         store.publish_kinds(self.registry.rules()).await?;
 
@@ -253,7 +253,7 @@ impl NodeBuilder {
             credits: Mutex::new(Credits::new(slots, self.env.now())),
         };
         let core = Arc::new(Core {
-            client: Inner::new(store.clone(), self.env.clone(), hub),
+            client: Inner::new(self.database.clone(), store.clone(), self.env.clone(), hub),
             registry: self.registry,
             policy: self.policy,
             lease: Lease::new(times, card.id, sent),

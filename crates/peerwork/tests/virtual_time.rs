@@ -1,0 +1,156 @@
+//! Leases, rescue and hand-over in virtual time, where their bounds are exact: a cluster on one clock and one seed.
+
+use peerwork::*;
+use peerwork_store::MemoryStore;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Saves a number, says that it runs, and waits to be told to stop.
+struct Hold {
+    /// A permit for each run that has begun.
+    running: Arc<Semaphore>,
+}
+
+impl Handler for Hold {
+    const KIND: &'static str = "hold";
+    type Input = ();
+    type Checkpoint = u32;
+    type Output = u32;
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<u32, TaskError> {
+        let at = run.checkpoint().unwrap_or(0) + 1;
+        run.save(&at).await?;
+        self.running.add_permits(1);
+        Err(run.stopping().await)?
+    }
+}
+
+struct Cluster {
+    env: Env,
+    store: MemoryStore,
+    /// A permit for each run that has begun.
+    running: Arc<Semaphore>,
+}
+
+const LEASE: LeaseTimes = LeaseTimes {
+    beat_ms: 3_000,
+    ttl_ms: 15_000,
+    margin_ms: 2_000,
+};
+
+impl Cluster {
+    fn new(seed: u64) -> Self {
+        let env = Env::simulated(seed);
+        let clock = env.clone();
+        let store = MemoryStore::with_clock(move || Timestamp(clock.now().0 as i64 + 1_000_000));
+        Self {
+            env,
+            store,
+            running: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// Waits until so many more runs have begun.
+    async fn begun(&self, runs: u32) {
+        self.running.acquire_many(runs).await.unwrap().forget();
+    }
+
+    async fn node(&self, label: &str) -> Node {
+        let hold = Hold {
+            running: self.running.clone(),
+        };
+        let builder = Node::builder(self.store.clone())
+            .env(self.env.clone())
+            .register(hold);
+        builder
+            .label(label)
+            .lease(LEASE)
+            .slots(4)
+            .start()
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ga_12_a_killed_nodes_task_goes_on_elsewhere_within_ttl_and_a_beat_and_a_second() {
+    let cluster = Cluster::new(1);
+    let first = cluster.node("first").await;
+    let task = first.client().create(Hold::task(())).await.unwrap();
+    cluster.begun(1).await;
+    let second = cluster.node("second").await;
+    // It has to have been up at the time of the crash; and the crash comes at any point of a beat.
+    tokio::time::advance(Duration::from_millis(4_321)).await;
+    let killed = Instant::now();
+    drop(first);
+    cluster.begun(1).await;
+    let took = killed.elapsed();
+    assert!(
+        took <= Duration::from_millis(LEASE.ttl_ms + LEASE.beat_ms + 1_000),
+        "rescued after {took:?}"
+    );
+    assert!(
+        took >= Duration::from_millis(LEASE.ttl_ms - LEASE.beat_ms),
+        "rescued before its lease was over: {took:?}"
+    );
+    let task = second.client().task(task.id());
+    assert_eq!(
+        task.checkpoint::<u32>().await.unwrap(),
+        Some(2),
+        "it went on from its checkpoint"
+    );
+    assert_eq!(task.get().await.unwrap().task.attempt, 2);
+    second.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_nodes_tasks_go_on_elsewhere_within_a_second_at_no_charge() {
+    let cluster = Cluster::new(2);
+    let first = cluster.node("first").await;
+    let client = first.client();
+    for _ in 0..4 {
+        client.create(Hold::task(())).await.unwrap();
+    }
+    cluster.begun(4).await;
+    let second = cluster.node("second").await;
+    let told = Instant::now();
+    let report = first.drain().await;
+    assert_eq!((report.handed_over, report.abandoned), (4, 0));
+    cluster.begun(4).await;
+    assert!(
+        told.elapsed() <= Duration::from_secs(1),
+        "{:?}",
+        told.elapsed()
+    );
+    for record in second.client().tasks().all().await.unwrap() {
+        assert_eq!(
+            (
+                record.task.failures,
+                record.task.crashes,
+                record.task.attempt
+            ),
+            (0, 0, 2)
+        );
+    }
+    second.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lives_keeps_its_tasks_for_a_day() {
+    let cluster = Cluster::new(3);
+    let first = cluster.node("first").await;
+    let task = first.client().create(Hold::task(())).await.unwrap();
+    cluster.begun(1).await;
+    let second = cluster.node("second").await;
+    let mut watch = task.watch();
+    watch.next().await.unwrap();
+    tokio::select! {
+        changed = watch.next() => panic!("{changed:?}"),
+        () = tokio::time::sleep(Duration::from_secs(86_400)) => {}
+    }
+    assert_eq!(task.get().await.unwrap().task.attempt, 1);
+    first.drain().await;
+    second.drain().await;
+}
