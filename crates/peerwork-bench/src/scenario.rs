@@ -34,7 +34,7 @@ impl Scenario {
 
     /// One round on fresh tables: tasks a second.
     pub async fn run(self, target: &Target, args: &Args, round: usize) -> anyhow::Result<f64> {
-        let settings = Settings { prefix: format!("bench{}_{round}_", std::process::id()), ..Settings::default() };
+        let settings = Settings::default().with_prefix(format!("bench{}_{round}_", std::process::id()));
         let database = Database::connect_with(target.url(), settings).await?;
         let client = Client::connect(&database).await?;
         match self {

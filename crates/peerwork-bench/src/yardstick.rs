@@ -9,9 +9,9 @@ const TIME: Duration = Duration::from_millis(1_500);
 pub async fn commits_per_second(url: &str) -> anyhow::Result<f64> {
     // The three pools have three types; the statements are the same.
     macro_rules! measure {
-        ($connection:ty, $setup:expr) => {{
+        ($connection:ty, $url:expr, $setup:expr) => {{
             use sqlx::Connection;
-            let mut connection = <$connection>::connect(url).await?;
+            let mut connection = <$connection>::connect($url).await?;
             for statement in $setup {
                 sqlx::query(statement).execute(&mut connection).await?;
             }
@@ -35,10 +35,9 @@ pub async fn commits_per_second(url: &str) -> anyhow::Result<f64> {
     match url.split(':').next() {
         Some("sqlite") => {
             let url = format!("{url}?mode=rwc");
-            let url = url.as_str();
-            measure!(sqlx::SqliteConnection, ["pragma journal_mode=wal", "pragma synchronous=full"])
+            measure!(sqlx::SqliteConnection, &url, ["pragma journal_mode=wal", "pragma synchronous=full"])
         }
-        Some("postgres" | "postgresql") => measure!(sqlx::PgConnection, [] as [&str; 0]),
-        _ => measure!(sqlx::MySqlConnection, [] as [&str; 0]),
+        Some("postgres" | "postgresql") => measure!(sqlx::PgConnection, url, [] as [&str; 0]),
+        _ => measure!(sqlx::MySqlConnection, url, [] as [&str; 0]),
     }
 }
