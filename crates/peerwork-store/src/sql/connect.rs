@@ -1,0 +1,326 @@
+//! How a [`SqlStore`] comes to its connections.
+
+use super::SqlStore;
+use super::dialect::Dialect;
+use super::engine::{Engine, SharedFile};
+use super::link::{Connections, Pool};
+use super::settings::{Database, Settings};
+use crate::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+/// How long a connection of ours may take to be made before the database counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements that a connection of ours keeps prepared: all that there are, in all their sizes.
+const STATEMENTS_MAX: usize = 512;
+
+/// Server-side limits of a node's connections, in milliseconds. No database future is ever under a client's timeout,
+/// so these are what ends a statement that hangs. The second is shorter than a lease's margin.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+const STATEMENT_MS_MAX: u32 = 30_000;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+const LOCK_MS_MAX: u32 = 5_000;
+
+impl SqlStore {
+    /// A store in a SQLite file, over the caller's pool.
+    ///
+    /// # Errors
+    /// `Invalid` if the settings cannot be part of SQL, or the database is in memory: each connection would have one
+    /// of its own.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(pool: sqlx::SqlitePool, settings: Settings) -> Result<Self> {
+        let file = pool.connect_options().get_filename().to_owned();
+        refuse_memory(&file)?;
+        Self::over(Connections::shared(Pool::Sqlite(pool)), settings)
+    }
+
+    /// A store in PostgreSQL, over the caller's pool.
+    ///
+    /// # Errors
+    /// `Invalid` if the settings cannot be part of SQL.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(pool: sqlx::PgPool, settings: Settings) -> Result<Self> {
+        Self::over(Connections::shared(Pool::Postgres(pool)), settings)
+    }
+
+    /// A store in MariaDB or MySQL, over the caller's pool.
+    ///
+    /// # Errors
+    /// `Invalid` if the settings cannot be part of SQL.
+    #[cfg(feature = "mysql")]
+    pub fn mysql(pool: sqlx::MySqlPool, settings: Settings) -> Result<Self> {
+        Self::over(Connections::shared(Pool::MySql(pool)), settings)
+    }
+
+    /// A store at `url` (`sqlite:`, `postgres:`, `mysql:` or `mariadb:`), with at most `max_connections` connections
+    /// of its own. A SQLite file that is not there is made.
+    ///
+    /// Cancel safe: at worst a connection is opened and closed again.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL that names no database, `Transient` if the database cannot be reached; neither tells the
+    /// password.
+    pub async fn connect(url: &str, settings: Settings, max_connections: u32) -> Result<Self> {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let pool = match scheme.as_deref() {
+            #[cfg(feature = "sqlite")]
+            Some("sqlite") => sqlite_pool(url, max_connections)?,
+            #[cfg(feature = "postgres")]
+            Some("postgres" | "postgresql") => postgres_pool(url, max_connections)?,
+            #[cfg(feature = "mysql")]
+            Some("mysql" | "mariadb") => mysql_pool(url, max_connections)?,
+            _ => return Err(unknown_scheme(scheme.as_deref())),
+        };
+        let store = Self::over(Connections::own(pool, max_connections.max(1) as usize), settings)?;
+        store.ping(&without_password(url)).await?;
+        Ok(store)
+    }
+
+    /// The same store over at most `n` new connections to the same database, set up as a node needs them. They are
+    /// made when they are needed.
+    pub fn own_connections(&self, n: u32) -> Self {
+        let pool = match &self.engine.connections.pool {
+            #[cfg(feature = "sqlite")]
+            Pool::Sqlite(pool) => own_sqlite((*pool.connect_options()).clone(), n),
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(pool) => own_postgres((*pool.connect_options()).clone(), n),
+            #[cfg(feature = "mysql")]
+            Pool::MySql(pool) => own_mysql((*pool.connect_options()).clone(), n),
+        };
+        let engine = Engine {
+            connections: Arc::new(Connections::own(pool, n.max(1) as usize)),
+            dialect: self.engine.dialect.clone(),
+            file: self.engine.file.clone(),
+        };
+        Self { engine: Arc::new(engine) }
+    }
+
+    fn over(connections: Connections, settings: Settings) -> Result<Self> {
+        let database = connections.pool.database();
+        settings.check(database)?;
+        let file = match &connections.pool {
+            #[cfg(feature = "sqlite")]
+            Pool::Sqlite(pool) => Some(shared_file(pool.connect_options().get_filename())),
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Pool::MySql(_) => None,
+        };
+        let dialect = Arc::new(Dialect::new(database, &settings));
+        Ok(Self { engine: Arc::new(Engine { connections: Arc::new(connections), dialect, file }) })
+    }
+
+    async fn ping(&self, url: &str) -> Result<()> {
+        use crate::Store;
+        self.now().await.map(|_| ()).map_err(|error| {
+            let message = format!("connect to {url}: {error}; is the database there, and is the URL right?");
+            Error::new(error.kind(), message).with_source(error)
+        })
+    }
+}
+
+/// What belongs to a file, for as long as a store of this process uses it.
+#[cfg(feature = "sqlite")]
+fn shared_file(file: &Path) -> Arc<SharedFile> {
+    static FILES: Mutex<Option<HashMap<PathBuf, Weak<SharedFile>>>> = Mutex::new(None);
+    // Of the folder: the file may not be there yet.
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let file = folder.join(file.file_name().unwrap_or_default());
+    let mut files = FILES.lock().expect("no panic under the lock");
+    let files = files.get_or_insert_default();
+    files.retain(|_, shared| shared.strong_count() > 0);
+    if let Some(shared) = files.get(&file).and_then(Weak::upgrade) {
+        return shared;
+    }
+    let shared = Arc::<SharedFile>::default();
+    files.insert(file, Arc::downgrade(&shared));
+    shared
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Invalid, message)
+}
+
+fn unknown_scheme(scheme: Option<&str>) -> Error {
+    let mut known: Vec<&str> = Vec::new();
+    if cfg!(feature = "sqlite") {
+        known.push("sqlite:FILE");
+    }
+    if cfg!(feature = "postgres") {
+        known.push("postgres://USER@HOST/DATABASE");
+    }
+    if cfg!(feature = "mysql") {
+        known.push("mysql://USER@HOST/DATABASE");
+    }
+    let known = known.join(", ");
+    invalid(match scheme {
+        Some(scheme) => format!("database url with scheme {scheme:?}: use one of {known}"),
+        None => format!("database url without a scheme: use one of {known}"),
+    })
+}
+
+/// The URL for people.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let path = path.split('?').next().unwrap_or_default();
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{host}", user.split(':').next().unwrap_or_default()),
+        None => authority.split('?').next().unwrap_or_default().to_owned(),
+    };
+    format!("{scheme}://{authority}{path}")
+}
+
+#[cfg(feature = "sqlite")]
+fn refuse_memory(file: &Path) -> Result<()> {
+    let name = file.to_string_lossy();
+    if name.is_empty() || name.contains(":memory:") || name.contains("mode=memory") || name.contains("sqlx-in-memory") {
+        return Err(invalid(
+            "sqlite in memory: every connection would see a database of its own; use a file".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_pool(url: &str, n: u32) -> Result<Pool> {
+    let rest = &url[url.find(':').map_or(0, |at| at + 1)..];
+    refuse_memory(Path::new(rest.trim_start_matches("//").split('?').next().unwrap_or_default()))?;
+    let options: sqlx::sqlite::SqliteConnectOptions =
+        url.parse().map_err(|error| invalid(format!("database url {url:?}: {error}")))?;
+    refuse_memory(options.get_filename())?;
+    Ok(own_sqlite(options.create_if_missing(true), n))
+}
+
+#[cfg(feature = "sqlite")]
+fn own_sqlite(options: sqlx::sqlite::SqliteConnectOptions, n: u32) -> Pool {
+    use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // Short: our own retry sleeps at random, and never in SQLite's thread.
+        .busy_timeout(Duration::from_millis(5))
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-16384");
+    let pool = sqlx::sqlite::SqlitePoolOptions::new()
+        .max_connections(n.max(1))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_lazy_with(options);
+    Pool::Sqlite(pool)
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_pool(url: &str, n: u32) -> Result<Pool> {
+    let options: sqlx::postgres::PgConnectOptions =
+        url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(url))))?;
+    Ok(own_postgres(options, n))
+}
+
+/// Plans for lists of unknown length are made once, and must not depend on what the tables held at that moment:
+/// an index is there for everything that these connections ask.
+#[cfg(feature = "postgres")]
+fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32) -> Pool {
+    let options = options.statement_cache_capacity(STATEMENTS_MAX);
+    let settings = format!(
+        "set statement_timeout = {STATEMENT_MS_MAX}; set lock_timeout = {LOCK_MS_MAX}; \
+         set idle_in_transaction_session_timeout = {LOCK_MS_MAX}; set plan_cache_mode = force_generic_plan; \
+         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off"
+    );
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(n.max(1))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Pool::Postgres(pool)
+}
+
+#[cfg(feature = "mysql")]
+fn mysql_pool(url: &str, n: u32) -> Result<Pool> {
+    let url = url.replacen("mariadb:", "mysql:", 1);
+    let options: sqlx::mysql::MySqlConnectOptions =
+        url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(&url))))?;
+    Ok(own_mysql(options, n))
+}
+
+#[cfg(feature = "mysql")]
+fn own_mysql(options: sqlx::mysql::MySqlConnectOptions, n: u32) -> Pool {
+    let options = options.statement_cache_capacity(STATEMENTS_MAX);
+    let required = format!(
+        "set session transaction isolation level read committed; set session innodb_lock_wait_timeout = {}",
+        LOCK_MS_MAX / 1_000
+    );
+    // MariaDB only: it would make a subquery of a long list, and limit statements in its own unit.
+    let optional = format!(
+        "set session in_predicate_conversion_threshold = 0, max_statement_time = {}",
+        STATEMENT_MS_MAX / 1_000
+    );
+    let pool = sqlx::mysql::MySqlPoolOptions::new()
+        .max_connections(n.max(1))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .after_connect(move |connection, _| {
+            let (required, optional) = (required.clone(), optional.clone());
+            Box::pin(async move {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(required)).execute(&mut *connection).await?;
+                if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(optional)).execute(&mut *connection).await {
+                    tracing::debug!(%error, "this server has no such settings");
+                }
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Pool::MySql(pool)
+}
+
+/// The database that a store is on.
+impl SqlStore {
+    /// Which of the three databases this is.
+    pub fn database(&self) -> Database {
+        self.engine.dialect.database
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://ann:s3cret@db:5432/jobs?sslmode=require", "postgres://ann@db:5432/jobs"),
+            ("mysql://root@127.0.0.1/test", "mysql://root@127.0.0.1/test"),
+            ("postgres://a:p@ss@db/x", "postgres://a@db/x"),
+            ("sqlite:tasks.db", "sqlite:tasks.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_refused_with_those_that_are_known() {
+        let error = unknown_scheme(Some("oracle"));
+        assert!(error.is_invalid());
+        assert!(error.to_string().contains("\"oracle\""), "{error}");
+    }
+}

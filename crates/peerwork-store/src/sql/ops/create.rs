@@ -1,0 +1,189 @@
+//! Creating tasks: many in a transaction of ours, or one in the caller's.
+
+use crate::sql::dialect::Dialect;
+use crate::sql::engine::Operation;
+use crate::sql::fault::{Fault, FaultSort};
+use crate::sql::rows::{PARKED, Placed, READY, TASK};
+use crate::sql::settings::{Database, Isolation};
+use crate::sql::tx::{Bulk, OnDuplicate, Tx};
+use crate::sql::value::{Sort, Value};
+use crate::{Created, NewTask};
+use peerwork_core::{KindKey, Place, Rank, Task, TaskId, Timestamp};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Creates all of them, or none.
+pub(crate) struct Create {
+    /// Sorted by id, without duplicates.
+    tasks: Vec<NewTask>,
+    /// Set when an insert found a task that is there already: from then on those are looked for first.
+    looks_first: AtomicBool,
+}
+
+impl Create {
+    pub(crate) fn new(mut tasks: Vec<NewTask>) -> Self {
+        tasks.sort_by_key(|task| task.id);
+        tasks.dedup_by_key(|task| task.id);
+        Self { tasks, looks_first: AtomicBool::new(false) }
+    }
+}
+
+impl Operation for Create {
+    const NAME: &'static str = "create tasks";
+    /// Those that are new.
+    type Answer = HashSet<TaskId>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
+        if tx.dialect.capabilities.returning {
+            return insert_returning(tx, &self.tasks).await;
+        }
+        let there = if self.looks_first.load(Ordering::Relaxed) {
+            existing(tx, &self.tasks).await?
+        } else {
+            HashSet::new()
+        };
+        let new: Vec<&NewTask> = self.tasks.iter().filter(|task| !there.contains(&task.id)).collect();
+        let inserted = insert(tx, &new).await;
+        if matches!(&inserted, Err(fault) if fault.sort == FaultSort::Duplicate) {
+            self.looks_first.store(true, Ordering::Relaxed);
+        }
+        inserted?;
+        Ok(new.iter().map(|task| task.id).collect())
+    }
+
+    fn is_one_statement(&self, dialect: &Dialect) -> bool {
+        dialect.capabilities.returning && dialect.isolation == Isolation::ReadCommitted
+    }
+
+    fn retries_duplicates(&self) -> bool {
+        true
+    }
+}
+
+/// The row of a task as it is created. Its time is not known yet, and no part of what is decided here.
+fn placed(new: &NewTask) -> Placed {
+    let task = Task::new(new.start, new.due, Timestamp(0));
+    Placed::new(new.id, task, new.lane(), KindKey::new(&new.kind), new.priority, new.parent.is_some())
+}
+
+async fn existing(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>, Fault> {
+    let mut sql = tx.sql("select id from ~task where ");
+    sql.ids("id", tasks.iter().map(|task| task.id.0));
+    let mut rows = tx.fetch(sql).await?;
+    rows.rows().map(|mut row| row.id().map(TaskId)).collect()
+}
+
+fn task_row(bulk: &mut Bulk, new: &NewTask) {
+    bulk.row([
+        new.id.into(),
+        new.lane().into(),
+        Value::Now,
+        (&new.user).into(),
+        (&new.group).into(),
+        (&new.kind).into(),
+        new.priority.into(),
+        Value::Int(Some(new.options.code())),
+        new.parent.into(),
+        new.input.clone().into(),
+    ]);
+}
+
+async fn insert(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault> {
+    let mut bulk = Bulk::new(&TASK, tasks.len());
+    for new in tasks {
+        task_row(&mut bulk, new);
+    }
+    tx.insert(bulk, OnDuplicate::Fail).await?;
+    insert_places(tx, tasks).await
+}
+
+async fn insert_places(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault> {
+    let (mut ready, mut parked) = (Bulk::new(&READY, tasks.len()), Bulk::new(&PARKED, tasks.len()));
+    for new in tasks {
+        let row = placed(new);
+        let bulk = if row.place() == Place::Ready { &mut ready } else { &mut parked };
+        row.insert_into(bulk, None);
+        bulk.set_now("ready_at");
+    }
+    tx.insert(ready, OnDuplicate::Fail).await?;
+    tx.insert(parked, OnDuplicate::Fail).await?;
+    Ok(())
+}
+
+/// Everything in one statement, for databases whose `WITH` may write.
+async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>, Fault> {
+    use Sort::{Bytes, Id, Int, Text};
+    const SORTS: [Sort; 15] = [Id, Id, Text, Text, Text, Int, Int, Id, Bytes, Int, Int, Int, Int, Int, Int];
+    let mut values = Vec::with_capacity(tasks.len() * SORTS.len());
+    for new in tasks {
+        let row = placed(new);
+        // A rank says that it goes to `ready`, none that it goes to `parked`.
+        let rank = (row.place() == Place::Ready).then(|| Rank::new(row.task.status, row.priority));
+        values.extend::<[Value; 15]>([
+            new.id.into(),
+            row.lane.into(),
+            (&new.user).into(),
+            (&new.group).into(),
+            (&new.kind).into(),
+            new.priority.into(),
+            Value::Int(Some(new.options.code())),
+            new.parent.into(),
+            new.input.clone().into(),
+            row.kind.into(),
+            row.task.status.into(),
+            rank.into(),
+            row.task.wake_at.into(),
+            row.due_at().into(),
+            row.child.into(),
+        ]);
+    }
+    let mut sql = tx.sql("with u as materialized (select * from ");
+    sql.unnest(&SORTS, values);
+    sql.push(
+        " u(id,lane,usr,grp,kind,priority,options,parent,input,kind_key,status,rank_no,wake_at,due_at,child)), \
+         n as materialized (select ",
+    );
+    sql.now().push(
+        " as at), \
+         t as (insert into ~task (id,lane,created_at,usr,grp,kind,priority,options,parent,input) \
+         select id,lane,n.at,usr,grp,kind,priority,options,parent,input from u, n \
+         on conflict (id) do nothing returning id), \
+         r as (insert into ~ready (lane,rank_no,ready_at,id,kind,status,attempt,failures,crashes,child) \
+         select u.lane,u.rank_no,n.at,u.id,u.kind_key,u.status,0,0,0,u.child from u join t using (id), n \
+         where u.rank_no is not null), \
+         p as (insert into ~parked (id,lane,kind,priority,status,returns_to,wake_at,due_at,attempt,failures,\
+         crashes,ready_at,forced,awaited,child) \
+         select u.id,u.lane,u.kind_key,u.priority,u.status,null,u.wake_at,u.due_at,0,0,0,n.at,0,0,u.child \
+         from u join t using (id), n where u.rank_no is null) \
+         select id from t",
+    );
+    let mut rows = tx.fetch(sql).await?;
+    rows.rows().map(|mut row| row.id().map(TaskId)).collect()
+}
+
+/// Creates one task in the caller's transaction: one statement where `WITH` may write, two elsewhere, no reads.
+pub(crate) async fn create_in(tx: &mut Tx<'_>, task: &NewTask) -> Result<Created, Fault> {
+    let one = std::slice::from_ref(task);
+    if tx.dialect.capabilities.returning {
+        let new = insert_returning(tx, one).await?;
+        return Ok(if new.is_empty() { Created::Existed } else { Created::New });
+    }
+    let mut bulk = Bulk::new(&TASK, 1);
+    task_row(&mut bulk, task);
+    let inserted = match tx.database() {
+        // A duplicate ends this statement there, not the transaction. (A no-op `on duplicate key update` would say
+        // "1 row" in both cases, because sqlx counts rows found, not rows changed.)
+        Database::MySql => match tx.insert(bulk, OnDuplicate::Fail).await {
+            Err(fault) if fault.sort == FaultSort::Duplicate => 0,
+            other => other?,
+        },
+        Database::Sqlite | Database::Postgres => {
+            tx.insert(bulk, OnDuplicate::Do { standard: "(id) do nothing", mysql: "" }).await?
+        }
+    };
+    if inserted == 0 {
+        return Ok(Created::Existed);
+    }
+    insert_places(tx, &[task]).await?;
+    Ok(Created::New)
+}

@@ -1,0 +1,68 @@
+//! The one periodic statement of a node.
+
+use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
+use crate::sql::tx::Tx;
+use crate::sql::value::status;
+use crate::{Glance, Wished};
+use peerwork_core::{NodeId, RunId, Status, TaskId, Timestamp};
+
+pub(crate) struct Look {
+    pub node: NodeId,
+}
+
+/// What a row of the answer is about.
+const SUMMARY: i64 = 0;
+const WISH: i64 = 1;
+const PEER: i64 = 2;
+
+impl Operation for Look {
+    const NAME: &'static str = "glance";
+    type Answer = Glance;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Glance, Fault> {
+        let stopping = Status::ALL.into_iter().filter(|status| status.is_stopping()).map(Status::code);
+        let mut sql = tx.sql("select ");
+        sql.number(SUMMARY).push(", ").bind(self.node).push(", ").bind(self.node).push(", ").now();
+        sql.push(", (select count(*) from ~running where node = ").bind(self.node).push(
+            "), \
+             case when exists (select 1 from ~ready) then 1 else 0 end, \
+             case when exists (select 1 from ~node n where n.alive = 0 \
+             and exists (select 1 from ~running r where r.node = n.id)) then 1 else 0 end, \
+             case when exists (select 1 from ~inbox where seen = 0) then 1 else 0 end, \
+             (select min(due_at) from ~parked where due_at is not null)",
+        );
+        sql.push(" union all select ").number(WISH).push(", id, run_id, status, 0, 0, 0, 0, null from ~running");
+        sql.push(" where node = ").bind(self.node).push(" and status in (").numbers(stopping).push(")");
+        sql.push(" union all select ").number(PEER);
+        sql.push(", id, id, seq, ttl_ms, lease_until, 0, 0, null from ~node where alive = 1");
+
+        let mut glance = Glance::default();
+        for mut row in tx.fetch(sql).await?.rows() {
+            let (tag, id, run) = (row.int()?, row.id()?, row.id()?);
+            match tag {
+                SUMMARY => {
+                    glance.now = row.time()?;
+                    glance.held = unsigned(row.int()?);
+                    glance.ready = row.flag()?;
+                    glance.dead = row.flag()?;
+                    glance.inbox = row.flag()?;
+                    glance.next_wake = row.opt_time()?;
+                }
+                WISH => {
+                    let status = status(row.int()?)?;
+                    glance.wishes.push(Wished { id: TaskId(id), run: RunId(run), status });
+                }
+                _ => {
+                    let (seq, ttl_ms) = (unsigned(row.int()?), unsigned(row.int()?));
+                    glance.peers.push((NodeId(id), seq, ttl_ms, Timestamp(row.int()?)));
+                }
+            }
+        }
+        Ok(glance)
+    }
+}
+
+fn unsigned(int: i64) -> u64 {
+    u64::try_from(int).unwrap_or_default()
+}

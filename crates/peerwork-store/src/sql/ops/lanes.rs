@@ -1,0 +1,60 @@
+//! The lanes that have work: one step of an index for each, whatever the number of tasks in them.
+
+use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
+use crate::sql::settings::Database;
+use crate::sql::tx::Tx;
+use crate::sql::value::Row;
+use peerwork_core::{KindKey, LaneId, LaneView, Rank};
+
+pub(crate) struct Lanes {
+    pub kinds: Vec<KindKey>,
+    pub limit: usize,
+}
+
+impl Operation for Lanes {
+    const NAME: &'static str = "look at the lanes";
+    type Answer = Vec<LaneView>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<LaneView>, Fault> {
+        if self.kinds.is_empty() || self.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let kinds = self.kinds.iter().map(|kind| kind.0);
+        // PostgreSQL has no min() of uuids.
+        let (first, next) = match tx.database() {
+            Database::Postgres => (
+                "(select lane from ~ready order by lane limit 1)",
+                "(select r.lane from ~ready r where r.lane > l.lane order by r.lane limit 1)",
+            ),
+            Database::Sqlite | Database::MySql => (
+                "select min(lane) from ~ready",
+                "(select min(r.lane) from ~ready r where r.lane > l.lane)",
+            ),
+        };
+        let mut sql = tx.sql("with recursive l(lane) as (");
+        sql.push(first).push(" union all select ").push(next).push(" from l where l.lane is not null) ");
+        sql.push(
+            "select h.lane, t.grp, t.usr, h.status, h.rank_no, h.ready_at from l \
+             join ~ready h on h.id = (select r.id from ~ready r where r.lane = l.lane and ",
+        );
+        sql.ints("r.kind", kinds).push(
+            " order by r.rank_no, r.ready_at, r.id limit 1) join ~task t on t.id = h.id \
+             where l.lane is not null order by h.lane limit ",
+        );
+        sql.bind(self.limit);
+        let mut rows = tx.fetch(sql).await?;
+        rows.rows().map(|mut row| view(&mut row)).collect()
+    }
+}
+
+fn view(row: &mut Row<'_>) -> Result<LaneView, Fault> {
+    Ok(LaneView {
+        lane: LaneId(row.id()?),
+        group: row.name("group")?,
+        user: row.name("user")?,
+        work: row.status()?.work(),
+        rank: Rank(i32::try_from(row.int()?).unwrap_or_default()),
+        since: row.time()?,
+    })
+}

@@ -1,0 +1,15 @@
+//! What a store does, one file for each group of calls. Each operation locks rows, asks
+//! [`decide`](peerwork_core::decide) about each, and writes the moves.
+
+pub(crate) mod claim;
+pub(crate) mod create;
+pub(crate) mod end;
+pub(crate) mod failures;
+pub(crate) mod glance;
+pub(crate) mod lanes;
+pub(crate) mod list;
+pub(crate) mod nodes;
+pub(crate) mod read;
+pub(crate) mod save;
+pub(crate) mod steer;
+pub(crate) mod upkeep;

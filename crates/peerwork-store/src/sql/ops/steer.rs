@@ -1,0 +1,149 @@
+//! Wishes of users.
+
+use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
+use crate::sql::moves::{self, Move};
+use crate::sql::rows::{KindRules, Placed, TaskRow, by_id, lock};
+use crate::sql::settings::Database;
+use crate::sql::tx::Tx;
+use crate::{Filter, Steered, Wish};
+use peerwork_core::{KindKey, LaneId, Name, Place, TaskId, Timestamp, Transition, decide};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+pub(crate) struct Steer {
+    pub ids: Vec<TaskId>,
+    pub filter: Filter,
+    pub wish: Wish,
+}
+
+impl Operation for Steer {
+    const NAME: &'static str = "steer tasks";
+    type Answer = Vec<Steered>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Steered>, Fault> {
+        let locked = lock(tx, &self.ids).await?;
+        if locked.is_empty() {
+            return Ok(vec![Steered::NotFound; self.ids.len()]);
+        }
+        let kinds = locked.values().map(|(_, task)| KindKey::new(&task.kind));
+        let rules = KindRules::read(tx, kinds).await?;
+        let now = tx.now().await?;
+        let mut tasks: HashMap<TaskId, Steering> =
+            locked.into_iter().map(|(id, (old, task))| (id, Steering::new(old, task))).collect();
+        let answers = self
+            .ids
+            .iter()
+            .map(|id| match tasks.get_mut(id) {
+                Some(task) => task.steer(&self.filter, &self.wish, &rules, now),
+                None => Steered::NotFound,
+            })
+            .collect();
+        let mut changed: Vec<Steering> = tasks.into_values().filter(|task| task.changed).collect();
+        changed.sort_by_key(|task| task.old.id);
+        write_tasks(tx, &self.wish, &changed).await?;
+        // Where it is over, only the task itself knows its group and priority.
+        let in_place = |s: &Steering| s.old.place() == Place::Done && s.old.task == s.new.task;
+        let moves = changed.into_iter().filter(|s| !in_place(s)).map(|s| Move {
+            starts_anew: self.wish == Wish::Rerun,
+            ..Move::new(s.old, s.new)
+        });
+        moves::apply(tx, moves.collect(), now).await?;
+        Ok(answers)
+    }
+}
+
+/// A task on its way from what it was to what is wished.
+struct Steering {
+    old: Placed,
+    new: Placed,
+    task: TaskRow,
+    changed: bool,
+}
+
+impl Steering {
+    fn new(old: Placed, task: TaskRow) -> Self {
+        Self { new: old.clone(), old, task, changed: false }
+    }
+
+    fn steer(&mut self, filter: &Filter, wish: &Wish, rules: &KindRules, now: Timestamp) -> Steered {
+        if !filter.matches(&self.task.record(&self.new)) {
+            return Steered::NotFound;
+        }
+        let task = self.new.task;
+        match decide(&task, &rules.of(self.new.kind), wish.event(), now) {
+            Err(refused) => Steered::Refused(task.status, refused),
+            Ok(Transition::To(to)) => {
+                self.new = self.new.with(to, now);
+                self.changed = true;
+                Steered::Changed(to.status)
+            }
+            Ok(Transition::Same) => {
+                let changed = match wish {
+                    Wish::MoveTo(group) => self.move_to(group),
+                    Wish::Priority(priority) => self.set_priority(*priority),
+                    Wish::Run | Wish::Resume | Wish::Pause | Wish::Delete | Wish::ForceDelete | Wish::Rerun => false,
+                };
+                self.changed |= changed;
+                if changed { Steered::Changed(task.status) } else { Steered::Unchanged(task.status) }
+            }
+            // No wish removes a tombstone.
+            Ok(Transition::Erase) => Steered::Unchanged(task.status),
+        }
+    }
+
+    fn move_to(&mut self, group: &Name) -> bool {
+        if self.task.group == *group {
+            return false;
+        }
+        self.task.group = group.clone();
+        self.new.lane = LaneId::new(group, &self.task.user);
+        true
+    }
+
+    fn set_priority(&mut self, priority: i16) -> bool {
+        if self.task.priority == priority {
+            return false;
+        }
+        self.task.priority = priority;
+        self.new.priority = priority;
+        true
+    }
+}
+
+/// Writes the task's own columns, where the wish is about them.
+async fn write_tasks(tx: &mut Tx<'_>, wish: &Wish, changed: &[Steering]) -> Result<(), Fault> {
+    let update = |tx: &Tx<'_>| {
+        let mut sql = tx.sql("update ~task");
+        sql.push_on(Database::MySql, by_id(Place::Done)).push(" set ");
+        sql
+    };
+    match wish {
+        Wish::MoveTo(group) => {
+            // The lanes of different users differ.
+            let mut lanes: HashMap<LaneId, Vec<Uuid>> = HashMap::new();
+            for steering in changed {
+                lanes.entry(steering.new.lane).or_default().push(steering.old.id.0);
+            }
+            for (lane, ids) in lanes {
+                let mut sql = update(tx);
+                let expected = ids.len();
+                sql.push("grp = ").bind(group).push(", lane = ").bind(lane).push(" where ").ids("id", ids);
+                tx.execute_exactly(sql, expected).await?;
+            }
+        }
+        Wish::Priority(priority) if !changed.is_empty() => {
+            let mut sql = update(tx);
+            sql.push("priority = ").bind(*priority).push(" where ").ids("id", changed.iter().map(|s| s.old.id.0));
+            tx.execute_exactly(sql, changed.len()).await?;
+        }
+        Wish::Priority(_)
+        | Wish::Run
+        | Wish::Resume
+        | Wish::Pause
+        | Wish::Delete
+        | Wish::ForceDelete
+        | Wish::Rerun => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! The contract, kept with operations: what is asked is checked here, what is done is in `ops`.
+
+use super::engine::{Operation, spawned};
+use super::fault::{Fault, FaultSort};
+use super::hints::{self, Notify};
+use super::ops::claim::{HeldBy, Load, Take};
+use super::ops::create::Create;
+use super::ops::end::EndRuns;
+use super::ops::glance::Look;
+use super::ops::lanes::Lanes;
+use super::ops::list::List;
+use super::ops::nodes::{DeclareDead, Kinds, Nodes, Now, Publish, Register, RenewLease, Retire};
+use super::ops::read::{Failures, Get, HeldRuns, Outputs, ReadPayload, Verify};
+use super::ops::save::SaveRuns;
+use super::ops::steer::Steer;
+use super::ops::upkeep::{Promote, Prune, Sweep, Wake};
+use super::schema::{self, MigrationStatus};
+use super::tx::Tx;
+use super::SqlStore;
+use crate::*;
+use async_trait::async_trait;
+use peerwork_core::{
+    BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse, Rules, RunId, Status,
+    TaskId, Timestamp,
+};
+use std::collections::HashSet;
+
+fn check_batch<T>(operation: &str, items: &[T]) -> Result<()> {
+    if items.len() <= BATCH_MAX {
+        return Ok(());
+    }
+    let message = format!("{operation}: a batch of {}; split it into batches of {BATCH_MAX} or fewer", items.len());
+    Err(Error::new(ErrorKind::Invalid, message))
+}
+
+fn check_payload(what: impl std::fmt::Display, payload: Option<&Vec<u8>>) -> Result<()> {
+    let bytes = payload.map_or(0, Vec::len);
+    if bytes <= PAYLOAD_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "{what} has {bytes} bytes; the limit is {PAYLOAD_BYTES_MAX}: store it elsewhere and pass a reference to it"
+    );
+    Err(Error::new(ErrorKind::Invalid, message))
+}
+
+pub(crate) fn check_new(tasks: &[NewTask]) -> Result<()> {
+    check_batch("create tasks", tasks)?;
+    for task in tasks {
+        check_payload(format_args!("create task {} of kind {:?}: its input", task.id, task.kind.as_str()), Some(&task.input))?;
+    }
+    Ok(())
+}
+
+struct ReadSchema;
+
+impl Operation for ReadSchema {
+    const NAME: &'static str = "check the schema";
+    type Answer = MigrationStatus;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<MigrationStatus, Fault> {
+        schema::status(tx).await
+    }
+}
+
+impl SqlStore {
+    /// Where the schema of the database is.
+    ///
+    /// # Errors
+    /// `Schema`, if tables of these names belong to somebody else.
+    pub async fn migration_status(&self) -> Result<MigrationStatus> {
+        self.engine.read(ReadSchema).await
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn migrate(&self) -> Result<()> {
+        let engine = self.engine.clone();
+        spawned("migrate", async move { schema::migrate(&engine).await }).await
+    }
+
+    async fn check_schema(&self) -> Result<()> {
+        match self.migration_status().await?.advice() {
+            Some(advice) => Err(Error::new(ErrorKind::Schema, format!("check the schema: {advice}"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.engine.read(Now).await
+    }
+
+    async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>> {
+        check_new(&tasks)?;
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        let mut new: HashSet<TaskId> = self.engine.write(Create::new(tasks)).await?;
+        // Of an id that was handed in twice the first one is new.
+        let answer = |id: &TaskId| if new.remove(id) { Created::New } else { Created::Existed };
+        Ok(ids.iter().map(answer).collect())
+    }
+
+    async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>> {
+        check_batch("steer tasks", &ids)?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.engine.write(Steer { ids, filter, wish }).await
+    }
+
+    async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
+        check_batch("read tasks", &ids)?;
+        let records = self.engine.read(Get { ids: ids.clone() }).await?;
+        Ok(ids.iter().map(|id| records.get(id).cloned()).collect())
+    }
+
+    async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page> {
+        self.engine.read(List { filter, after, limit: limit.clamp(1, PAGE_MAX) }).await
+    }
+
+    async fn payload(&self, id: TaskId, which: Payload) -> Result<Option<Vec<u8>>> {
+        self.engine.read(ReadPayload { id, which }).await
+    }
+
+    async fn outputs(&self, ids: Vec<TaskId>) -> Result<Vec<Option<Vec<u8>>>> {
+        check_batch("read outputs", &ids)?;
+        self.engine.read(Outputs { ids }).await
+    }
+
+    async fn failures(&self, id: TaskId) -> Result<Vec<Failure>> {
+        self.engine.read(Failures { id }).await
+    }
+
+    async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()> {
+        check_batch("publish kinds", &kinds)?;
+        self.engine.write(Publish::new(kinds)).await
+    }
+
+    async fn kinds(&self) -> Result<Vec<KindRow>> {
+        self.engine.read(Kinds).await
+    }
+
+    async fn register(&self, card: NodeCard) -> Result<()> {
+        self.engine.write(Register { card }).await
+    }
+
+    async fn beat(&self, node: NodeId, pulse: Pulse, ttl_ms: u64) -> Result<BeatAnswer> {
+        self.engine.write(RenewLease { node, pulse, ttl_ms }).await
+    }
+
+    async fn retire(&self, node: NodeId) -> Result<bool> {
+        self.engine.write(Retire { node }).await
+    }
+
+    async fn declare_dead(&self, node: NodeId, seq: u64) -> Result<bool> {
+        self.engine.write(DeclareDead { node, seq }).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>> {
+        self.engine.read(Nodes).await
+    }
+
+    async fn glance(&self, node: NodeId) -> Result<Glance> {
+        self.engine.read(Look { node }).await
+    }
+
+    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
+        self.engine.read(Lanes { kinds, limit }).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+        let held_by = HeldBy::of(&claim);
+        let take = Take::new(claim);
+        if take.is_empty() {
+            return Ok(Vec::new());
+        }
+        let engine = self.engine.clone();
+        spawned(Take::NAME, async move {
+            let taken = match engine.write_here(&take).await {
+                // The run id is fresh: whatever it holds was taken by this very claim.
+                Err(fault) if fault.sort == FaultSort::Ambiguous => {
+                    engine.read_here(&held_by).await.map_err(|_| fault)?
+                }
+                other => other?,
+            };
+            if taken.is_empty() {
+                return Ok(Vec::new());
+            }
+            engine.read_here(&Load { taken }).await.map_err(Fault::at_commit)
+        })
+        .await
+    }
+
+    async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {
+        check_batch("save checkpoints", &saves)?;
+        for save in &saves {
+            check_payload(format_args!("save task {}: its checkpoint", save.id), save.checkpoint.as_ref())?;
+        }
+        if saves.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.engine.write(SaveRuns { saves }).await
+    }
+
+    async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {
+        check_batch("end runs", &ends)?;
+        for end in &ends {
+            check_payload(format_args!("end task {}: its output", end.id), end.output.as_ref())?;
+        }
+        if ends.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.engine.write(EndRuns { ends }).await
+    }
+
+    async fn held(&self, node: NodeId, limit: usize) -> Result<Vec<(TaskId, RunId)>> {
+        self.engine.read(HeldRuns { node, limit }).await
+    }
+
+    async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>> {
+        check_batch("verify runs", &runs)?;
+        self.engine.read(Verify { runs }).await
+    }
+
+    async fn promote(&self, limit: usize) -> Result<Promoted> {
+        self.engine.write(Promote { limit: limit.min(BATCH_MAX) }).await
+    }
+
+    async fn wake(&self, limit: usize) -> Result<usize> {
+        self.engine.write(Wake { limit: limit.min(BATCH_MAX) }).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<Swept> {
+        self.engine.write(Sweep { limit: limit.min(BATCH_MAX) }).await
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize> {
+        self.engine.write(Prune { limit: limit.min(BATCH_MAX) }).await
+    }
+
+    async fn hint(&self, hint: Hint) -> Result<()> {
+        if let Some(file) = &self.engine.file {
+            hints::tell_here(file, hint);
+        }
+        if self.engine.dialect.capabilities.listen_notify {
+            self.engine.read(Notify { hint }).await?;
+        }
+        Ok(())
+    }
+
+    async fn listen(&self) -> Result<Option<Hints>> {
+        hints::listen(&self.engine).await
+    }
+}

@@ -1,0 +1,215 @@
+//! A transaction: statements, bulk inserts, and the time.
+
+use super::dialect::{Dialect, Sql};
+use super::fault::Fault;
+use super::link::Link;
+use super::rows::Table;
+use super::settings::{Database, Isolation};
+use super::value::{Rows, Value};
+use peerwork_core::Timestamp;
+use std::sync::Arc;
+
+/// A connection with its dialect, in a transaction or (for a call that is one statement, or only reads) without one.
+pub(crate) struct Tx<'a> {
+    link: &'a mut dyn Link,
+    pub dialect: Arc<Dialect>,
+    now: Option<Timestamp>,
+}
+
+/// Rows to insert, one value for each column of the table.
+pub(crate) struct Bulk {
+    table: &'static Table,
+    values: Vec<Value>,
+}
+
+impl Bulk {
+    pub(crate) fn new(table: &'static Table, rows: usize) -> Self {
+        Self { table, values: Vec::with_capacity(rows * table.columns.len()) }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, values: [Value; N]) {
+        assert_eq!(N, self.table.columns.len(), "a row has a value for every column");
+        self.values.extend(values);
+    }
+
+    /// Replaces a value of the last row by the time at which it is inserted.
+    pub(crate) fn set_now(&mut self, column: &'static str) {
+        let width = self.table.columns.len();
+        let at = self.table.columns.iter().position(|known| known.0 == column).expect("the table has this column");
+        let row = self.values.len() - width;
+        self.values[row + at] = Value::Now;
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.values.len() / self.table.columns.len()
+    }
+}
+
+/// What an insert does about rows that are there already. In MariaDB's words too, which knows no `excluded`.
+#[derive(Clone, Copy)]
+pub(crate) enum OnDuplicate {
+    /// It fails.
+    Fail,
+    /// It runs this instead.
+    Do {
+        /// After `on conflict`.
+        standard: &'static str,
+        /// After `on duplicate key update`.
+        mysql: &'static str,
+    },
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(link: &'a mut dyn Link, dialect: Arc<Dialect>) -> Self {
+        Self { link, dialect, now: None }
+    }
+
+    pub(crate) async fn begin(&mut self, own: bool) -> Result<(), Fault> {
+        let begin = match (self.dialect.database, self.dialect.isolation) {
+            // Taking the lock at the first write instead would fail where others have written since.
+            (Database::Sqlite, _) => "begin immediate",
+            (Database::Postgres, Isolation::ReadCommitted) => "begin isolation level read committed",
+            (Database::Postgres, Isolation::Serializable) => "begin isolation level serializable",
+            (Database::MySql, _) => "start transaction",
+        };
+        if self.dialect.database == Database::MySql && !own {
+            // For the next transaction only. The default, REPEATABLE READ, locks gaps, and others' inserts with them.
+            self.link.run("set transaction isolation level read committed".to_owned()).await?;
+        }
+        self.link.run(begin.to_owned()).await
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<(), Fault> {
+        self.link.run("commit".to_owned()).await.map_err(Fault::at_commit)
+    }
+
+    pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
+        self.link.run("rollback".to_owned()).await
+    }
+
+    /// Runs text that is no prepared statement, as of a migration.
+    pub(crate) async fn run(&mut self, text: String) -> Result<(), Fault> {
+        self.link.run(text).await
+    }
+
+    pub(crate) fn database(&self) -> Database {
+        self.dialect.database
+    }
+
+    pub(crate) fn sql(&self, constant: &'static str) -> Sql {
+        self.dialect.sql(constant)
+    }
+
+    pub(crate) async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
+        self.link.fetch(sql).await
+    }
+
+    pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
+        self.link.execute(sql).await
+    }
+
+    /// Runs a change that must touch exactly `expected` rows: they were read under a lock.
+    pub(crate) async fn execute_exactly(&mut self, sql: Sql, expected: usize) -> Result<(), Fault> {
+        if self.execute(sql).await? != expected as u64 {
+            return Err(Fault::moved());
+        }
+        Ok(())
+    }
+
+    /// The time, the same throughout the transaction.
+    pub(crate) async fn now(&mut self) -> Result<Timestamp, Fault> {
+        if let Some(now) = self.now {
+            return Ok(now);
+        }
+        let now = match self.dialect.known_now() {
+            Some(now) => now,
+            None => {
+                let mut sql = self.sql("select ");
+                sql.now();
+                Timestamp(self.fetch(sql).await?.single_int()?)
+            }
+        };
+        self.now = Some(now);
+        Ok(now)
+    }
+
+    /// The time that a statement brought along.
+    pub(crate) fn set_now(&mut self, now: Timestamp) -> Timestamp {
+        *self.now.get_or_insert(now)
+    }
+
+    /// Inserts rows, a few statements for all of them.
+    pub(crate) async fn insert(&mut self, bulk: Bulk, duplicate: OnDuplicate) -> Result<u64, Fault> {
+        let (table, width) = (bulk.table, bulk.table.columns.len());
+        let mut affected = 0;
+        let chunks = self.dialect.chunks(bulk.rows(), width);
+        let mut values = bulk.values.into_iter();
+        for rows in chunks.into_iter().filter(|rows| *rows > 0) {
+            let chunk: Vec<Value> = values.by_ref().take(rows * width).collect();
+            let mut sql = self.sql("insert into ~");
+            sql.push(table.name).push_on(Database::Postgres, " as old").push_on(Database::Sqlite, " as old");
+            sql.push(" (");
+            for (i, column) in table.columns.iter().enumerate() {
+                sql.push(if i > 0 { "," } else { "" }).push(column.0);
+            }
+            sql.push(") ");
+            if self.database() == Database::Postgres {
+                push_unnest(&mut sql, table, chunk);
+            } else {
+                push_values(&mut sql, width, chunk);
+            }
+            match (duplicate, self.database()) {
+                (OnDuplicate::Fail, _) => {}
+                (OnDuplicate::Do { mysql, .. }, Database::MySql) => {
+                    sql.push(" on duplicate key update ").push(mysql);
+                }
+                (OnDuplicate::Do { standard, .. }, _) => {
+                    sql.push(" on conflict ").push(standard);
+                }
+            }
+            affected += self.execute(sql).await?;
+        }
+        Ok(affected)
+    }
+}
+
+fn push_values(sql: &mut Sql, width: usize, values: Vec<Value>) {
+    sql.push("values ");
+    for (i, value) in values.into_iter().enumerate() {
+        sql.push(match (i, i % width) {
+            (0, _) => "(",
+            (_, 0) => "),(",
+            _ => ",",
+        });
+        if value == Value::Now {
+            sql.now();
+        } else {
+            sql.bind(value);
+        }
+    }
+    sql.push(")");
+}
+
+/// A column of times that are `Now` is written as an expression beside the arrays.
+fn push_unnest(sql: &mut Sql, table: &'static Table, values: Vec<Value>) {
+    let width = table.columns.len();
+    let is_now: Vec<bool> = values.iter().take(width).map(|value| *value == Value::Now).collect();
+    sql.push("select ");
+    for (i, column) in table.columns.iter().enumerate() {
+        sql.push(if i > 0 { "," } else { "" });
+        if is_now[i] {
+            sql.now();
+        } else {
+            sql.push("u.").push(column.0);
+        }
+    }
+    let sorts: Vec<_> = table.columns.iter().zip(&is_now).filter(|(_, now)| !**now).map(|(c, _)| c.1).collect();
+    let values = values.into_iter().enumerate().filter(|(i, _)| !is_now[i % width]).map(|(_, value)| value);
+    sql.push(" from ").unnest(&sorts, values.collect()).push(" u(");
+    let mut first = true;
+    for (column, _) in table.columns.iter().zip(&is_now).filter(|(_, now)| !**now) {
+        sql.push(if first { "" } else { "," }).push(column.0);
+        first = false;
+    }
+    sql.push(")");
+}
