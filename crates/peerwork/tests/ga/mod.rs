@@ -1,0 +1,3 @@
+//! The defects that were found by reading the original, each as a scenario that ours survives: `ga_nn_..`.
+
+mod fencing;

@@ -1,0 +1,77 @@
+//! What behaviours are written with: a place on every database, handlers that a test leads by the hand, nodes that
+//! only pretend, and everything that was logged.
+//!
+//! No test sleeps to wait for something: it waits for a puppet to appear, for a status to be seen, or for a future.
+
+mod ghost;
+mod place;
+mod puppet;
+
+pub use ghost::{Ghost, bury, sweep};
+pub use place::Place;
+pub use puppet::{Actor, Puppet, Stage};
+
+use peerwork::{LeaseTimes, Retry, Rules};
+use std::future::Future;
+use std::time::Duration;
+
+/// A lease that does not end while a test lasts: whatever works under it has not waited for a lease. It beats fast, so
+/// that a node soon hears that a test has declared it dead.
+pub const STEADY: LeaseTimes = LeaseTimes {
+    beat_ms: 100,
+    ttl_ms: 3_600_000,
+    margin_ms: 1_000,
+};
+
+/// The shortest lease there is: for tests in which one must end.
+pub const TIGHT: LeaseTimes = LeaseTimes {
+    beat_ms: 300,
+    ttl_ms: LeaseTimes::TTL_MS_MIN,
+    margin_ms: 500,
+};
+
+/// Long enough for the slowest behaviour on a busy machine, short enough to end before the test runner gives up.
+const TEST_LIMIT: Duration = Duration::from_secs(100);
+
+/// Runs `test` on the database called `name`, and clears up after it unless it fails.
+pub async fn run_on<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Place) -> F) {
+    let place = Place::open(name).await;
+    let bounded = tokio::time::timeout(TEST_LIMIT, test(place.clone()));
+    bounded
+        .await
+        .unwrap_or_else(|_| panic!("still waiting after {TEST_LIMIT:?}"));
+    place.close().await;
+}
+
+/// The rules of a kind that fails at once and for good.
+pub fn never_again() -> Rules {
+    Rules {
+        retry: Retry::NEVER,
+        ..Rules::default()
+    }
+}
+
+/// Makes a test of a behaviour for each of the databases named: `on!([sqlite, postgres] a_task_finishes)` makes
+/// `a_task_finishes::sqlite` and `a_task_finishes::postgres`.
+macro_rules! on {
+    (@one [$($database:ident),+] $behaviour:ident) => {
+        mod $behaviour {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $database() {
+                    crate::kit::run_on(stringify!($database), super::$behaviour).await;
+                }
+            )+
+        }
+    };
+    ($databases:tt $($behaviour:ident),+ $(,)?) => {
+        $(on!(@one $databases $behaviour);)+
+    };
+}
+
+/// [`on!`] for all four.
+macro_rules! on_every_database {
+    ($($behaviour:ident),+ $(,)?) => {
+        $(on!([memory, sqlite, postgres, mysql] $behaviour);)+
+    };
+}
