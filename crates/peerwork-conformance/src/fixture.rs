@@ -1,5 +1,6 @@
 //! A fresh and empty store for one test, with the clock by which it lives.
 
+use crate::sql::Tables;
 use peerwork_core::{Status, TaskId, Timestamp};
 use peerwork_store::{MemoryStore, Store};
 use std::sync::Arc;
@@ -10,28 +11,45 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub enum Backend {
     /// The reference, in memory.
     Memory,
+    /// SQLite, in a file of its own.
+    Sqlite,
+    /// PostgreSQL, in a schema of its own.
+    Postgres,
+    /// PostgreSQL as a database that can do nothing special, at SERIALIZABLE.
+    PostgresPlain,
+    /// MariaDB or MySQL, in a database of its own.
+    MySql,
 }
 
 /// A store that nobody else uses.
 pub struct Fixture {
-    /// Empty and migrated.
+    /// Empty and migrated. A database gives it one connection only.
     pub store: Arc<dyn Store>,
     /// What the store takes for the time.
-    pub clock: Clock,
+    pub clock: TestClock,
+    tables: Option<Tables>,
 }
 
 impl Backend {
     /// A fresh store.
     pub async fn fixture(self) -> Fixture {
-        let clock = Clock::default();
-        match self {
-            Self::Memory => {
-                let time = clock.clone();
-                Fixture {
-                    store: Arc::new(MemoryStore::with_clock(move || time.now())),
-                    clock,
-                }
-            }
+        let clock = TestClock::default();
+        if self == Self::Memory {
+            let time = clock.clone();
+            let store = Arc::new(MemoryStore::with_clock(move || time.now()));
+            return Fixture {
+                store,
+                clock,
+                tables: None,
+            };
+        }
+        let tables = Tables::fresh(self, clock.0.clone()).await;
+        let store = Arc::new(tables.store());
+        store.migrate().await.expect("migrate");
+        Fixture {
+            store,
+            clock,
+            tables: Some(tables),
         }
     }
 }
@@ -41,28 +59,51 @@ impl Fixture {
     pub async fn handles(&self, n: usize) -> Vec<Arc<dyn Store>> {
         let mut handles = Vec::new();
         for _ in 0..n {
-            handles.push(self.store.clone());
+            handles.push(match &self.tables {
+                Some(tables) => tables.handle().await,
+                None => self.store.clone(),
+            });
         }
         handles
     }
 
     /// From now on the database notes every status of every task; the reference cannot.
-    pub async fn note_changes(&self) {}
-
-    /// What was noted since, in order, and forgets it.
-    pub async fn changes(&self) -> Vec<(TaskId, Status)> {
-        Vec::new()
+    pub async fn note_changes(&self) {
+        if let Some(tables) = &self.tables {
+            tables.note_changes().await;
+        }
     }
 
-    /// Removes what the test has left in a database. A test that fails does not come here: it leaves all for a look.
-    pub async fn close(self) {}
+    /// What was noted, in order. Nothing more is noted.
+    pub async fn changes(&self) -> Vec<(TaskId, Status)> {
+        match &self.tables {
+            Some(tables) => tables.changes().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Looks at all rows once more, whatever the test was about, and removes them. A test that fails does not come
+    /// here: it leaves them for a look.
+    pub async fn close(self) {
+        if let Some(tables) = self.tables {
+            tables.audit().await;
+            tables.remove().await;
+        }
+    }
+
+    /// Removes everything, right or wrong.
+    pub(crate) async fn discard(self) {
+        if let Some(tables) = self.tables {
+            tables.remove().await;
+        }
+    }
 }
 
 /// The time of one store: it stands still until a test moves it.
 #[derive(Clone, Debug)]
-pub struct Clock(Arc<AtomicI64>);
+pub struct TestClock(Arc<AtomicI64>);
 
-impl Clock {
+impl TestClock {
     /// Some day in 2026, in the middle of a second and of a millisecond: what is cut off shows.
     const START_US: i64 = 1_780_000_000_123_456;
 
@@ -78,7 +119,7 @@ impl Clock {
     }
 }
 
-impl Default for Clock {
+impl Default for TestClock {
     fn default() -> Self {
         Self(Arc::new(AtomicI64::new(Self::START_US)))
     }

@@ -19,7 +19,8 @@ mod kit;
 pub mod model;
 pub mod population;
 pub mod races;
+mod sql;
 mod suite;
 
-pub use fixture::{Backend, Clock, Fixture};
+pub use fixture::{Backend, Fixture, TestClock};
 pub use kit::*;

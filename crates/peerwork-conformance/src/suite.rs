@@ -23,6 +23,8 @@ macro_rules! suite {
                 a_deleted_parent_is_not_woken
                 a_batch_of_children_counts_each
                 waking_is_bounded
+                a_glance_tells_of_children_that_are_over
+                children_of_nobody_are_looked_at_once
             }
             claim {
                 a_claim_brings_all_that_a_handler_needs

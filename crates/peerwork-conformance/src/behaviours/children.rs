@@ -226,3 +226,31 @@ pub async fn waking_is_bounded(f: &Fixture) {
     }
     assert_eq!(woken, [2, 2, 1, 0]);
 }
+
+/// A glance of any node tells that there may be parents to wake, until somebody has looked.
+pub async fn a_glance_tells_of_children_that_are_over(f: &Fixture) {
+    let (parent, children) = family(f, 2).await;
+    let look = async || f.store.glance(parent.node).await.expect("glance").inbox;
+    assert!(!look().await);
+    finish(f, children[0], parent.node, OK).await;
+    park(f, &parent, 1).await;
+    assert!(look().await);
+    assert_eq!(f.wake().await, 1);
+    assert!(!look().await);
+    finish(f, children[1], parent.node, OK).await;
+    f.wake().await;
+    assert!(!look().await, "nobody waits for it, and that has been seen");
+}
+
+/// Children of parents that never were or are gone leave nothing behind.
+pub async fn children_of_nobody_are_looked_at_once(f: &Fixture) {
+    let child = f
+        .running(NewTask {
+            parent: Some(fresh_task()),
+            ..task()
+        })
+        .await;
+    f.end(&child, OK).await;
+    assert_eq!(f.wake().await, 0);
+    assert!(!f.store.glance(child.node).await.expect("glance").inbox);
+}

@@ -1,7 +1,7 @@
 //! The store under test and the reference, side by side: the same calls at the same time, and equal answers.
 //!
 //! Made equal before they are compared: the order among lanes, nodes, swept tasks and peers, which nobody promises; and
-//! the two answers that are hints (`more` of a sweep, `dead` of a glance), which may only err on the safe side.
+//! the answers that are hints (`more` of a sweep, `dead` and `inbox` of a glance), which may only err on the safe side.
 
 use super::operation::{Ending, Narrow, Op, Pick, Seed};
 use crate::*;
@@ -375,7 +375,8 @@ impl<'a> Duel<'a> {
         let must = nodes.iter().any(|node| !node.alive && node.held > 0);
         assert!(ours.dead || !must, "glance: a dead node holds tasks");
         assert!(!ours.dead || theirs.dead, "glance: nobody is dead");
-        ours.dead = theirs.dead;
+        assert!(ours.inbox || !theirs.inbox, "glance: a parent can be woken");
+        (ours.dead, ours.inbox) = (theirs.dead, theirs.inbox);
         same("glance", (ours, theirs));
     }
 

@@ -33,7 +33,8 @@ where
     T: AsyncFn(&crate::Fixture, S::Value),
 {
     let mut config = Config {
-        max_shrink_iters: SHRINKS_MAX,
+        max_shrink_iters: 100_000,
+        max_shrink_time: SHRINKING_MS_MAX,
         failure_persistence: None,
         ..Config::default()
     };
@@ -53,7 +54,10 @@ where
         runtime.block_on(async {
             let f = backend.fixture().await;
             let outcome = AssertUnwindSafe(test(&f, value)).catch_unwind().await;
-            f.close().await;
+            match &outcome {
+                Ok(()) => f.close().await,
+                Err(_) => f.discard().await,
+            }
             outcome.map_err(|panic| TestCaseError::fail(text_of(&*panic)))
         })
     });
@@ -62,8 +66,9 @@ where
     }
 }
 
-/// How long a failure is made smaller, in cases: minutes on the slowest database.
-const SHRINKS_MAX: u32 = 2_000;
+/// How long a failure is made smaller: the runner of tests ends a test that takes three minutes, and what it has found
+/// with it.
+const SHRINKING_MS_MAX: u32 = 60_000;
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);

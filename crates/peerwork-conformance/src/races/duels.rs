@@ -259,9 +259,16 @@ pub async fn ga_01_a_save_that_races_the_rescue_is_kept_or_lost(f: &Fixture) {
         f.bury(held.node).await;
         let kept = race(f, 2, |n, store| async move {
             if n == 1 {
-                // Time for some saves.
-                store.nodes().await.expect("nodes");
-                store.sweep(10).await.expect("sweep");
+                // A sweep may pass over what somebody has just locked: the next one takes it.
+                while store
+                    .verify(vec![(held.id, held.run)])
+                    .await
+                    .expect("verify")
+                    != [None]
+                {
+                    store.sweep(10).await.expect("sweep");
+                    yield_now().await;
+                }
                 return None;
             }
             let mut kept = None;
@@ -501,26 +508,19 @@ pub async fn ga_25_a_move_that_races_claims_loses_and_doubles_nothing(f: &Fixtur
                     kinds,
                 };
                 let got = store.claim(claim).await.expect("claim");
-                claimed.extend(
-                    got.into_iter()
-                        .map(|c| (c.id, c.run, c.lane == lane(c.group.as_str()))),
-                );
+                claimed.extend(got.into_iter().map(|c| (c.id, c.run)));
             }
             claimed
         }
     });
     let claimed: Vec<_> = claimed.await.into_iter().flatten().collect();
-    assert!(
-        claimed.iter().all(|(_, _, matches)| *matches),
-        "the lane is that of the group"
-    );
-    let distinct: BTreeSet<_> = claimed.iter().map(|(id, _, _)| *id).collect();
+    let distinct: BTreeSet<_> = claimed.iter().map(|(id, _)| *id).collect();
     assert_eq!(distinct.len(), claimed.len());
     for record in tasks(f, ids).await {
         let run = claimed
             .iter()
-            .find(|(id, _, _)| *id == record.id)
-            .map(|(_, run, _)| *run);
+            .find(|(id, _)| *id == record.id)
+            .map(|(_, run)| *run);
         assert_eq!(record.run, run);
         let status = if run.is_some() {
             Status::Running

@@ -136,7 +136,7 @@ fn wishes_are_kept(record: &TaskRecord, entries: &[&Entry]) {
             };
             if then == Status::Paused {
                 assert!(
-                    entries.iter().any(|other| released(other)),
+                    entries.iter().any(released),
                     "I12: {claim:?} after {wish:?}: {record:?} {entries:#?}"
                 );
             }

@@ -1,0 +1,416 @@
+//! The only SQL of the suite: fresh places for tests, and looks at the rows behind the store's back.
+//!
+//! *Not here:* how the store reads and writes them (`peerwork-store`). What this file knows of its tables is what an
+//! operator sees: four places, a status in each row, and one row for each task.
+
+use crate::Backend;
+use peerwork_core::*;
+use peerwork_store::{Capabilities, Clock, Isolation, Settings, SqlStore, Store};
+use sqlx::{AssertSqlSafe, Row};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use uuid::Uuid;
+
+/// The tables of one test.
+pub(crate) struct Tables {
+    pool: Pool,
+    url: String,
+    settings: Settings,
+    /// The schema with its dot, where there is one, and the prefix.
+    begin: String,
+    /// SQLite: removed with the file when the test is over.
+    _folder: Option<tempfile::TempDir>,
+}
+
+enum Pool {
+    Sqlite(sqlx::SqlitePool),
+    Postgres(sqlx::PgPool),
+    MySql(sqlx::MySqlPool),
+}
+
+/// Connections of a further handle.
+const CONNECTIONS_OF_A_HANDLE: u32 = 2;
+
+const PREFIX: &str = "peerwork_";
+
+const PLACES: [(&str, Place); 4] = [
+    ("ready", Place::Ready),
+    ("running", Place::Running),
+    ("parked", Place::Parked),
+    ("done", Place::Done),
+];
+
+type TextRow = Vec<Option<String>>;
+
+impl Tables {
+    /// A file, a schema or a database that nobody else uses, with a pool of the one connection that every call must
+    /// make do with.
+    pub(crate) async fn fresh(backend: Backend, clock: Arc<AtomicI64>) -> Self {
+        let name = format!("conf_{}", Uuid::now_v7().simple());
+        let settings = Settings::default().with_clock(Clock::Injected(clock));
+        let server = async |url: fn() -> String| {
+            // It reads a file and may panic with what to do.
+            tokio::task::spawn_blocking(url)
+                .await
+                .expect("a server for tests")
+        };
+        match backend {
+            Backend::Memory => unreachable!("the reference has no tables"),
+            Backend::Sqlite => {
+                let folder = tempfile::tempdir().expect("a folder for a file");
+                let file = folder.path().join("tasks.db");
+                let options = sqlx::sqlite::SqliteConnectOptions::new()
+                    .filename(&file)
+                    .create_if_missing(true);
+                let pool = sqlx::sqlite::SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .connect_with(options);
+                let pool = Pool::Sqlite(pool.await.expect("a file"));
+                let url = format!("sqlite:{}", file.display());
+                Self {
+                    pool,
+                    url,
+                    settings,
+                    begin: PREFIX.to_owned(),
+                    _folder: Some(folder),
+                }
+            }
+            Backend::Postgres | Backend::PostgresPlain => {
+                let url = server(peerwork_testbed::postgres_url).await;
+                let pool = sqlx::postgres::PgPoolOptions::new()
+                    .max_connections(1)
+                    .connect(&url);
+                let pool = Pool::Postgres(pool.await.expect("PostgreSQL"));
+                let begin = format!("\"{name}\".{PREFIX}");
+                let mut settings = settings.with_schema(name);
+                if backend == Backend::PostgresPlain {
+                    settings = settings
+                        .with_capabilities(Capabilities::NONE)
+                        .with_isolation(Isolation::Serializable);
+                }
+                Self {
+                    pool,
+                    url,
+                    settings,
+                    begin,
+                    _folder: None,
+                }
+            }
+            Backend::MySql => {
+                let url = server(peerwork_testbed::mysql_url).await;
+                let admin = sqlx::MySqlPool::connect(&url).await.expect("MariaDB");
+                run_mysql(&admin, &format!("create database {name}")).await;
+                admin.close().await;
+                let url = with_database(&url, &name);
+                let pool = sqlx::mysql::MySqlPoolOptions::new()
+                    .max_connections(1)
+                    .connect(&url);
+                let pool = Pool::MySql(pool.await.expect("MariaDB"));
+                Self {
+                    pool,
+                    url,
+                    settings,
+                    begin: PREFIX.to_owned(),
+                    _folder: None,
+                }
+            }
+        }
+    }
+
+    /// The store over the one connection, as a client of a service uses it.
+    pub(crate) fn store(&self) -> SqlStore {
+        let settings = self.settings.clone();
+        let store = match &self.pool {
+            Pool::Sqlite(pool) => SqlStore::sqlite(pool.clone(), settings),
+            Pool::Postgres(pool) => SqlStore::postgres(pool.clone(), settings),
+            Pool::MySql(pool) => SqlStore::mysql(pool.clone(), settings),
+        };
+        store.expect("settings that are right")
+    }
+
+    /// A further handle with connections of its own, as a node of another process uses them.
+    pub(crate) async fn handle(&self) -> Arc<dyn Store> {
+        let store =
+            SqlStore::connect(&self.url, self.settings.clone(), CONNECTIONS_OF_A_HANDLE).await;
+        Arc::new(store.expect("a further handle"))
+    }
+
+    /// Removes everything.
+    pub(crate) async fn remove(self) {
+        match &self.pool {
+            Pool::Sqlite(_) => {}
+            Pool::Postgres(_) => {
+                let schema = self.settings.schema.as_deref().expect("each test has one");
+                self.run(&format!("drop schema \"{schema}\" cascade")).await;
+            }
+            Pool::MySql(_) => {
+                let name = self.url.rsplit('/').next().expect("a database");
+                self.run(&format!("drop database {name}")).await;
+            }
+        }
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
+            Pool::MySql(pool) => pool.close().await,
+        }
+    }
+
+    /// I6: each task is in exactly one place, the place is that of its status, and what the claim path reads of it
+    /// is what it is. I15: it is counted in its own lane only.
+    pub(crate) async fn audit(&self) {
+        let mut places: BTreeMap<String, Vec<(Place, TextRow)>> = BTreeMap::new();
+        for (name, place) in PLACES {
+            let facts = match place {
+                Place::Ready => format!(
+                    "{}, {}, {}",
+                    self.id("lane"),
+                    self.int("rank_no"),
+                    self.int("kind")
+                ),
+                Place::Running | Place::Parked => {
+                    format!(
+                        "{}, {}, {}",
+                        self.id("lane"),
+                        self.int("priority"),
+                        self.int("kind")
+                    )
+                }
+                Place::Done => "null, null, null".to_owned(),
+            };
+            for row in self
+                .rows(
+                    name,
+                    &format!("{}, {}, {facts}", self.id("id"), self.int("status")),
+                )
+                .await
+            {
+                places
+                    .entry(text(&row, 0).to_owned())
+                    .or_default()
+                    .push((place, row));
+            }
+        }
+        let columns = format!(
+            "{}, {}, {}, {}, {}, {}",
+            self.id("id"),
+            self.id("lane"),
+            self.int("priority"),
+            self.bytes("usr"),
+            self.bytes("grp"),
+            self.bytes("kind"),
+        );
+        for task in self.rows("task", &columns).await {
+            let rows = places.remove(text(&task, 0)).unwrap_or_default();
+            let [(place, row)] = &rows[..] else {
+                panic!("I6: {task:?} is in {} places: {rows:?}", rows.len())
+            };
+            audit_task(&task, *place, row);
+        }
+        assert!(places.is_empty(), "I6: rows without a task: {places:?}");
+        let (begin, deleted) = (&self.begin, Status::Deleted.code());
+        let gone = |column: &str| {
+            format!(
+                "{column} not in (select id from {begin}task) \
+                 or {column} in (select id from {begin}done where status = {deleted})"
+            )
+        };
+        for (table, left_over) in [
+            ("checkpoint", gone("task_id")),
+            ("failure", gone("task_id")),
+            // A child may end after its parent is gone: the next wake looks at that row, and removes it.
+            (
+                "inbox",
+                format!("seen = 1 and task_id not in (select id from {begin}task)"),
+            ),
+        ] {
+            let sql = format!(
+                "select {} from {begin}{table} where {left_over}",
+                self.id("task_id")
+            );
+            assert_eq!(
+                self.fetch(&sql).await,
+                Vec::<TextRow>::new(),
+                "{table}: what is gone leaves nothing"
+            );
+        }
+    }
+
+    /// From now on notes every status of every task, by triggers.
+    pub(crate) async fn note_changes(&self) {
+        let begin = &self.begin;
+        let (id, number) = match &self.pool {
+            Pool::Sqlite(_) => ("blob", "integer primary key autoincrement"),
+            Pool::Postgres(_) => ("uuid", "bigserial primary key"),
+            Pool::MySql(_) => ("binary(16)", "bigint not null auto_increment primary key"),
+        };
+        self.run(&format!(
+            "create table {begin}noted (n {number}, id {id} not null, status int not null)"
+        ))
+        .await;
+        let note = format!("insert into {begin}noted (id, status) values (new.id, new.status)");
+        if matches!(self.pool, Pool::Postgres(_)) {
+            let body = format!("begin {note}; return null; end");
+            self.run(&format!(
+                "create function {begin}note() returns trigger language plpgsql as $${body}$$"
+            ))
+            .await;
+        }
+        for (place, _) in PLACES {
+            // What is there already begins the story of its task.
+            self.run(&format!(
+                "insert into {begin}noted (id, status) select id, status from {begin}{place}"
+            ))
+            .await;
+            for event in ["insert", "update"] {
+                let trigger = format!(
+                    "create trigger noted_{place}_{event} after {event} on {begin}{place} for each row"
+                );
+                self.run(&match &self.pool {
+                    Pool::Sqlite(_) => format!("{trigger} begin {note}; end"),
+                    Pool::Postgres(_) => format!("{trigger} execute function {begin}note()"),
+                    Pool::MySql(_) => format!("{trigger} {note}"),
+                })
+                .await;
+            }
+        }
+    }
+
+    /// What was noted so far, in order; nothing more is noted.
+    pub(crate) async fn changes(&self) -> Vec<(TaskId, Status)> {
+        let (begin, columns) = (
+            &self.begin,
+            format!("{}, {}", self.id("id"), self.int("status")),
+        );
+        let rows = self
+            .fetch(&format!("select {columns} from {begin}noted order by n"))
+            .await;
+        for (place, _) in PLACES {
+            for event in ["insert", "update"] {
+                let on = if matches!(self.pool, Pool::Postgres(_)) {
+                    format!(" on {begin}{place}")
+                } else {
+                    String::new()
+                };
+                self.run(&format!("drop trigger noted_{place}_{event}{on}"))
+                    .await;
+            }
+        }
+        self.run(&format!("drop table {begin}noted")).await;
+        if matches!(self.pool, Pool::Postgres(_)) {
+            self.run(&format!("drop function {begin}note()")).await;
+        }
+        rows.iter()
+            .map(|row| (TaskId(uuid(row, 0)), status(row, 1)))
+            .collect()
+    }
+
+    async fn rows(&self, table: &str, columns: &str) -> Vec<TextRow> {
+        self.fetch(&format!("select {columns} from {}{table}", self.begin))
+            .await
+    }
+
+    /// An id as 32 hexadecimal digits.
+    fn id(&self, column: &str) -> String {
+        match &self.pool {
+            Pool::Sqlite(_) | Pool::MySql(_) => format!("lower(hex({column}))"),
+            Pool::Postgres(_) => format!("replace({column}::text, '-', '')"),
+        }
+    }
+
+    /// The bytes of a name in hexadecimal digits.
+    fn bytes(&self, column: &str) -> String {
+        match &self.pool {
+            Pool::Sqlite(_) => format!("lower(hex(cast({column} as blob)))"),
+            Pool::MySql(_) => format!("lower(hex({column}))"),
+            Pool::Postgres(_) => format!("encode(convert_to({column}, 'UTF8'), 'hex')"),
+        }
+    }
+
+    fn int(&self, column: &str) -> String {
+        match &self.pool {
+            Pool::Sqlite(_) => format!("cast({column} as text)"),
+            Pool::MySql(_) => format!("cast({column} as char)"),
+            Pool::Postgres(_) => format!("{column}::text"),
+        }
+    }
+
+    async fn fetch(&self, sql: &str) -> Vec<TextRow> {
+        macro_rules! fetch {
+            ($pool:expr) => {{
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                    .fetch_all($pool)
+                    .await;
+                let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
+                rows.iter()
+                    .map(|row| (0..row.len()).map(|i| row.get_unchecked(i)).collect())
+                    .collect()
+            }};
+        }
+        match &self.pool {
+            Pool::Sqlite(pool) => fetch!(pool),
+            Pool::Postgres(pool) => fetch!(pool),
+            Pool::MySql(pool) => fetch!(pool),
+        }
+    }
+
+    async fn run(&self, sql: &str) {
+        self.fetch(sql).await;
+    }
+}
+
+/// One task's row and the row of its place must say the same.
+fn audit_task(task: &TextRow, place: Place, row: &TextRow) {
+    let name = |column| {
+        let digits = text(task, column).as_bytes().chunks(2);
+        let bytes = digits.map(|pair| {
+            u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits")
+        });
+        crate::name(&String::from_utf8(bytes.collect()).expect("a name is UTF-8"))
+    };
+    let status = status(row, 1);
+    let lane = LaneId::new(&name(4), &name(3));
+    assert_eq!(status.place(), place, "I6: {task:?} {row:?}");
+    assert_eq!(uuid(task, 1), lane.0, "I15: {task:?}");
+    let priority: i16 = text(task, 2).parse().expect("a priority");
+    let (its_lane, order) = match place {
+        Place::Ready => (
+            lane.of(status.work()),
+            Rank::new(status, priority).0.to_string(),
+        ),
+        Place::Running | Place::Parked => (lane, priority.to_string()),
+        Place::Done => return,
+    };
+    assert_eq!(uuid(row, 2), its_lane.0, "I15: {task:?} {row:?}");
+    assert_eq!(text(row, 3), order, "{task:?} {row:?}");
+    assert_eq!(
+        text(row, 4),
+        KindKey::new(&name(5)).0.to_string(),
+        "{task:?} {row:?}"
+    );
+}
+
+async fn run_mysql(pool: &sqlx::MySqlPool, sql: &str) {
+    let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(pool)
+        .await;
+    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').expect("the URL names a database");
+    format!("{server}/{name}")
+}
+
+fn text(row: &TextRow, column: usize) -> &str {
+    row[column].as_deref().expect("not null")
+}
+
+fn uuid(row: &TextRow, column: usize) -> Uuid {
+    text(row, column).parse().expect("an id")
+}
+
+fn status(row: &TextRow, column: usize) -> Status {
+    let code = text(row, column).parse().expect("a number");
+    Status::from_code(code).expect("I6: every status is in the table")
+}

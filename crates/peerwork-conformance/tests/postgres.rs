@@ -1,0 +1,3 @@
+//! The suite, on PostgreSQL.
+
+peerwork_conformance::suite!(peerwork_conformance::Backend::Postgres);
