@@ -6,7 +6,7 @@ use super::link::Link;
 use super::rows::Table;
 use super::settings::{Database, Isolation};
 use super::value::{Rows, Value};
-use peerwork_core::Timestamp;
+use peerwork_core::{BATCH_BYTES_MAX, Timestamp};
 use std::sync::Arc;
 
 /// A connection with its dialect, in a transaction or (for a call that is one statement, or only reads) without one.
@@ -40,8 +40,20 @@ impl Bulk {
         self.values[row + at] = Value::Now;
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.values.len() / self.table.columns.len()
+    /// How many rows go together, so that no statement outgrows a server's packet: what is over the bound goes alone.
+    fn groups(&self) -> Vec<usize> {
+        let (mut groups, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        for row in self.values.chunks(self.table.columns.len()) {
+            let more: usize = row.iter().map(Value::bytes).sum();
+            if rows > 0 && bytes + more > BATCH_BYTES_MAX {
+                groups.push(rows);
+                (rows, bytes) = (0, 0);
+            }
+            rows += 1;
+            bytes += more;
+        }
+        groups.push(rows);
+        groups
     }
 }
 
@@ -142,7 +154,8 @@ impl<'a> Tx<'a> {
     pub(crate) async fn insert(&mut self, bulk: Bulk, duplicate: OnDuplicate) -> Result<u64, Fault> {
         let (table, width) = (bulk.table, bulk.table.columns.len());
         let mut affected = 0;
-        let chunks = self.dialect.chunks(bulk.rows(), width);
+        let groups = bulk.groups().into_iter();
+        let chunks: Vec<_> = groups.flat_map(|rows| self.dialect.chunks(rows, width)).collect();
         let mut values = bulk.values.into_iter();
         for rows in chunks.into_iter().filter(|rows| *rows > 0) {
             let chunk: Vec<Value> = values.by_ref().take(rows * width).collect();

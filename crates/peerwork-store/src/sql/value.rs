@@ -20,6 +20,19 @@ pub(crate) enum Value {
     Now,
 }
 
+impl Value {
+    /// How long it is, where that is not the same for all: of what users hand in.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
+            Self::Text(text) => text.as_ref().map_or(0, String::len),
+            Self::Int(_) | Self::Id(_) | Self::Now => 0,
+            // Arrays are made of rows that were cut already.
+            Self::Ints(_) | Self::Ids(_) | Self::Blobs(_) | Self::Texts(_) => 0,
+        }
+    }
+}
+
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
