@@ -8,7 +8,7 @@
 //! *Not here:* the guarded writes themselves (`peerwork-store`) and the thread that sends them (`peerwork`).
 
 use crate::{Mono, NodeId, Timestamp};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The times of a lease.
@@ -176,7 +176,7 @@ impl Beat {
 /// What a node has read of its peers, and for how long.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    seen: HashMap<NodeId, Seen>,
+    seen: BTreeMap<NodeId, Seen>,
     last_read: Option<Mono>,
 }
 

@@ -119,6 +119,25 @@ fn cell(status: Status, events: &[Event]) -> Vec<String> {
     answers.into_iter().collect()
 }
 
+/// Every change of status that some event can make under some rules: what an audit of a task's history allows.
+pub fn transitions() -> BTreeSet<(Status, Status)> {
+    let mut pairs = BTreeSet::new();
+    for (_, events) in columns() {
+        for status in Status::ALL {
+            for rules in all_rules() {
+                for task in tasks(status) {
+                    for event in &events {
+                        if let Ok(Transition::To(to)) = decide(&task, &rules, *event, NOW) {
+                            pairs.insert((status, to.status));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    pairs
+}
+
 fn short(refused: Refused) -> &'static str {
     match refused {
         Refused::Deleting => "deleting",

@@ -31,7 +31,11 @@ pub enum ErrorKind {
 impl Error {
     /// An error with a message in lower case that names the operation and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The same, caused by `source`.

@@ -23,7 +23,11 @@ impl Filter {
     /// Those of `user` alone, if one is given: the scope of an operation on tasks that are named by their ids.
     /// Unlike the empty filter it includes deleted ones.
     pub fn scope(user: Option<Name>) -> Self {
-        Self { user, states: State::ALL.to_vec(), ..Self::default() }
+        Self {
+            user,
+            states: State::ALL.to_vec(),
+            ..Self::default()
+        }
     }
 
     /// Whether `task` is meant. The one definition; SQL may only narrow down what is then asked of it.
@@ -33,7 +37,11 @@ impl Filter {
             && self.group.as_ref().is_none_or(|group| *group == task.group)
             && (self.kinds.is_empty() || self.kinds.contains(&task.kind))
             && self.parent.is_none_or(|parent| task.parent == Some(parent))
-            && if self.states.is_empty() { state != State::Deleted } else { self.states.contains(&state) }
+            && if self.states.is_empty() {
+                state != State::Deleted
+            } else {
+                self.states.contains(&state)
+            }
     }
 }
 

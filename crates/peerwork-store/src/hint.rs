@@ -15,7 +15,11 @@ pub struct Hint {
 
 impl Hint {
     /// Everything may have happened.
-    pub const ALL: Self = Self { ready: true, wish: true, change: true };
+    pub const ALL: Self = Self {
+        ready: true,
+        wish: true,
+        change: true,
+    };
 
     /// Both together.
     pub fn and(self, other: Self) -> Self {
@@ -39,7 +43,11 @@ impl Hint {
 
     /// Reads a text; letters that are not known are passed over.
     pub fn from_text(text: &str) -> Self {
-        Self { ready: text.contains('r'), wish: text.contains('w'), change: text.contains('c') }
+        Self {
+            ready: text.contains('r'),
+            wish: text.contains('w'),
+            change: text.contains('c'),
+        }
     }
 }
 

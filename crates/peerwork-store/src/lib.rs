@@ -23,10 +23,10 @@ mod store;
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Cursor, Filter, Page};
 pub use hint::{Hint, Hints};
-pub use memory::MemoryStore;
+pub use memory::{Change, MemoryStore, Seen};
 pub use node::{Glance, KindRow, NodeCard, NodeRow, Wished};
 pub use record::{Created, Failure, NewTask, Options, Payload, Progress, TaskRecord};
+pub use run::{Claim, Claimed, End, Ended, Promoted, Save, Saved, Swept};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sql::*;
-pub use run::{Claim, Claimed, End, Ended, Promoted, Save, Saved, Swept};
 pub use store::{Steered, Store, Wish};

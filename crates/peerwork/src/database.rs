@@ -1,6 +1,8 @@
 //! Which database: the caller's pool, a URL's, or memory.
 
-use crate::{Error, Result};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+use crate::Error;
+use crate::Result;
 use peerwork_store::{MemoryStore, Store};
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ pub struct Database(Backing);
 #[derive(Clone)]
 enum Backing {
     Memory(MemoryStore),
+    /// A store of somebody's own, such as one that injects faults.
+    Other(Arc<dyn Store>),
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     Sql(SqlStore),
     /// A pool that cannot be used, with the reason; told when it is used.
@@ -54,6 +58,7 @@ impl Database {
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
         match &self.0 {
             Backing::Memory(store) => Ok(Arc::new(store.clone())),
+            Backing::Other(store) => Ok(store.clone()),
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
             Backing::Sql(store) => Ok(Arc::new(store.clone())),
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -80,7 +85,7 @@ impl Database {
         task: NewTask,
     ) -> Result<Created> {
         match &self.0 {
-            Backing::Memory(_) => Err(Error::invalid(
+            Backing::Memory(_) | Backing::Other(_) => Err(Error::invalid(
                 "a store in memory has no transactions; use create",
             )),
             Backing::Unusable(why) => Err(Error::invalid(why)),
@@ -88,15 +93,31 @@ impl Database {
         }
     }
 
-    /// Whether a beat from a thread of its own makes sense: in memory there is nothing to connect to.
-    pub(crate) fn is_memory(&self) -> bool {
-        matches!(self.0, Backing::Memory(_))
+    /// The store with a schema; none in memory.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub(crate) fn sql_store(&self) -> Result<Option<&SqlStore>> {
+        match &self.0 {
+            Backing::Memory(_) | Backing::Other(_) => Ok(None),
+            Backing::Sql(store) => Ok(Some(store)),
+            Backing::Unusable(why) => Err(Error::invalid(why)),
+        }
+    }
+
+    /// Whether the store lives on the node's own runtime, so that the beat must live there too.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.0, Backing::Memory(_) | Backing::Other(_))
     }
 }
 
 impl From<MemoryStore> for Database {
     fn from(store: MemoryStore) -> Self {
         Self(Backing::Memory(store))
+    }
+}
+
+impl From<Arc<dyn Store>> for Database {
+    fn from(store: Arc<dyn Store>) -> Self {
+        Self(Backing::Other(store))
     }
 }
 

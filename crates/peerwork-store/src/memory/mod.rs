@@ -17,6 +17,7 @@ use peerwork_core::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use table::Row;
+pub use table::{Change, Seen};
 use tokio::sync::mpsc;
 
 /// A store in memory. Clones share their tasks: each clone stands for a connection of another process.
@@ -44,6 +45,17 @@ impl MemoryStore {
             clock: Arc::new(clock),
             data: Arc::default(),
         }
+    }
+
+    /// Keeps an audit from now on: see [`audit`](Self::audit).
+    pub fn start_audit(&self) {
+        self.data().table.touched = Some(BTreeMap::new());
+    }
+
+    /// What has been changed since the last call of this, in the order of the ids. Call it after every call of the
+    /// store to have the changes of each by themselves.
+    pub fn audit(&self) -> Vec<Change> {
+        self.data().table.changes()
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {

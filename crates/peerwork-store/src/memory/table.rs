@@ -90,9 +90,33 @@ impl Row {
     }
 }
 
+/// A task's row before or after a call of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// Its facts.
+    pub task: Task,
+    /// The run that holds it, or held it at its end.
+    pub run: Option<RunId>,
+    /// The node of that run.
+    pub node: Option<NodeId>,
+}
+
+/// What one call of the store has changed of one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// The task.
+    pub id: TaskId,
+    /// None if the call created it.
+    pub before: Option<Seen>,
+    /// None if the call removed it.
+    pub after: Option<Seen>,
+}
+
 #[derive(Default)]
 pub(super) struct Table {
     pub rows: BTreeMap<TaskId, Row>,
+    /// What the current call has touched, as it was before; kept only for an audit.
+    pub touched: Option<BTreeMap<TaskId, Option<Seen>>>,
     /// What is claimable, in order.
     pub ready: BTreeSet<(peerwork_core::LaneId, Rank, Timestamp, TaskId)>,
     /// What sleeps, by when it is due.
@@ -103,6 +127,7 @@ pub(super) struct Table {
 impl Table {
     /// Writes a row, with its entries in the indexes.
     pub fn put(&mut self, id: TaskId, row: Row) {
+        self.touch(id);
         self.remove(id);
         match row.task.status.place() {
             Place::Ready => {
@@ -136,6 +161,7 @@ impl Table {
 
     /// Removes a row, with its entries in the indexes.
     pub fn remove(&mut self, id: TaskId) -> Option<Row> {
+        self.touch(id);
         let row = self.rows.remove(&id)?;
         self.ready.remove(&Self::ready_key(id, &row));
         if let Some(at) = row.task.wake_at {
@@ -150,6 +176,24 @@ impl Table {
             }
         }
         Some(row)
+    }
+
+    fn seen(&self, id: TaskId) -> Option<Seen> {
+        self.rows.get(&id).map(|row| Seen { task: row.task, run: row.run, node: row.node })
+    }
+
+    fn touch(&mut self, id: TaskId) {
+        let before = self.seen(id);
+        if let Some(touched) = &mut self.touched {
+            touched.entry(id).or_insert(before);
+        }
+    }
+
+    /// What has been changed since the last call of this.
+    pub fn changes(&mut self) -> Vec<Change> {
+        let touched = self.touched.as_mut().map(std::mem::take).unwrap_or_default();
+        let change = |(id, before)| Change { id, before, after: self.seen(id) };
+        touched.into_iter().map(change).filter(|change| change.before != change.after).collect()
     }
 
     fn ready_key(id: TaskId, row: &Row) -> (peerwork_core::LaneId, Rank, Timestamp, TaskId) {

@@ -5,7 +5,7 @@ use crate::hub::Hub;
 use crate::{Error, Result};
 use peerwork_core::{BATCH_MAX, State, TaskId};
 use peerwork_store::{Hint, Store, TaskRecord};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,9 +36,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Watched {
-    tasks: HashMap<TaskId, watch::Sender<Seen>>,
+    tasks: BTreeMap<TaskId, watch::Sender<Seen>>,
     /// Those for which a wait has begun since the last look.
-    fresh: HashSet<TaskId>,
+    fresh: BTreeSet<TaskId>,
     /// The number of the last look that was started.
     look: u64,
     looking: bool,
@@ -101,6 +101,7 @@ async fn look_around(shared: Weak<Shared>) {
         };
         tokio::time::sleep(LOOK_MIN).await;
         tokio::select! {
+            biased;
             _ = ear.hear() => pause = LOOK_MIN,
             () = tokio::time::sleep(pause) => {}
         }

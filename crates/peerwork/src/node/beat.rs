@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Starts beating; ends when the node has ended.
 pub(super) fn start(core: Arc<Core>, database: Database, card: NodeCard) -> std::io::Result<()> {
-    if database.is_memory() {
+    if database.is_local() {
         // The simulated cluster drives the same machine on its one runtime.
         let store = core.store.clone();
         core.tasks.spawn(beat(core.clone(), store, card));
@@ -40,6 +40,7 @@ async fn beat(core: Arc<Core>, store: Arc<dyn Store>, mut card: NodeCard) {
     let env = core.client.env.clone();
     loop {
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             () = env.sleep_until(core.lease.due()) => {}
         }
@@ -81,6 +82,7 @@ async fn reincarnate(core: &Core, store: &dyn Store, env: &Env, card: &mut NodeC
             Err(error) => tracing::warn!(%error, "cannot register again yet"),
         }
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             () = env.sleep_until(env.now().plus_ms(core.lease.times.beat_ms / 3)) => {}
         }

@@ -22,6 +22,7 @@ pub(super) async fn run(core: Arc<Core>) {
         match claim_all(&core, &mut snapshot).await {
             Ok(()) => {
                 tokio::select! {
+                    biased;
                     () = core.draining.cancelled() => return,
                     () = core.claimable.notified() => {}
                 }
@@ -29,6 +30,7 @@ pub(super) async fn run(core: Arc<Core>) {
             Err(error) => {
                 tracing::warn!(%error, "cannot claim; trying again");
                 tokio::select! {
+                    biased;
                     () = core.draining.cancelled() => return,
                     () = tokio::time::sleep(AGAIN) => {}
                 }

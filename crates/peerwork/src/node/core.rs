@@ -8,7 +8,7 @@ use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
 use peerwork_core::{BATCH_MAX, Credits, Policy, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
@@ -22,7 +22,7 @@ pub(crate) struct Core {
     pub registry: Registry,
     pub policy: Box<dyn Policy>,
     pub lease: Lease,
-    pub runs: Mutex<HashMap<TaskId, Held>>,
+    pub runs: Mutex<BTreeMap<TaskId, Held>>,
     /// The claim in flight: its tasks are held, and not in `runs` yet.
     pub claiming: Mutex<Option<RunId>>,
     pub run_slots: Slots,
@@ -113,6 +113,7 @@ impl Core {
                 Err(error) if error.is_transient() => {
                     tracing::debug!(task = %end.id, %error, "end not recorded yet");
                     tokio::select! {
+                        biased;
                         () = self.ended.cancelled() => return None,
                         () = tokio::time::sleep(SAVE_AGAIN) => {}
                     }

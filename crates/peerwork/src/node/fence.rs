@@ -8,6 +8,7 @@ pub(super) async fn run(core: Arc<Core>) {
     let env = core.client.env.clone();
     loop {
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             () = env.sleep_until(core.lease.fence_at()) => {}
         }
@@ -21,6 +22,7 @@ pub(super) async fn run(core: Arc<Core>) {
         }
         // Until a beat is acknowledged again there is nothing to do but to look whether one was.
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             () = env.sleep_until(env.now().plus_ms(core.lease.times.beat_ms / 3)) => {}
         }

@@ -321,6 +321,7 @@ async fn listen(core: Arc<Core>) {
             Ok(None) => return,
             Ok(Some(mut hints)) => loop {
                 tokio::select! {
+                    biased;
                     () = core.ended.cancelled() => return,
                     hint = hints.next() => match hint {
                         Some(hint) => core.client.hub.tell_here(hint),
@@ -333,6 +334,7 @@ async fn listen(core: Arc<Core>) {
             }
         }
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
@@ -348,6 +350,7 @@ async fn relay(core: Arc<Core>) {
     });
     loop {
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             hint = ear.hear() => {
                 if hint.ready {

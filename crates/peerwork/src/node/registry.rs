@@ -9,7 +9,7 @@ use peerwork_core::{KindKey, Name, Rules, Work};
 use peerwork_store::Claimed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -39,7 +39,7 @@ impl Entry {
 /// All kinds of a node.
 #[derive(Default)]
 pub(crate) struct Registry {
-    kinds: HashMap<KindKey, Arc<Entry>>,
+    kinds: BTreeMap<KindKey, Arc<Entry>>,
     /// The first thing that was wrong; a builder reports it when the node starts.
     wrong: Option<String>,
 }

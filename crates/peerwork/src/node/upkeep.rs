@@ -25,6 +25,7 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut look_at = env.now();
     loop {
         tokio::select! {
+            biased;
             () = core.ended.cancelled() => return,
             () = core.look.notified() => tokio::time::sleep(LOOK_GAP).await,
             () = env.sleep_until(look_at) => {}
