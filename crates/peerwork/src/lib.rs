@@ -13,6 +13,8 @@ mod kind;
 mod node;
 mod payload;
 mod run;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod schema;
 mod task_error;
 
 pub use client::{Client, Migrate, Steering, TaskHandle, TaskWatch, Tasks};
@@ -29,6 +31,8 @@ pub use peerwork_core::{
 };
 pub use peerwork_store::{Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, TaskRecord};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub use peerwork_store::{Settings, SqlStore, Transactional};
+pub use peerwork_store::{MigrationStatus, Settings, SqlStore, Transactional};
 pub use run::Run;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use schema::migration_sql;
 pub use task_error::{Reason, SaveError, Stop, TaskError};

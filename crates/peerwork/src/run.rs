@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::node::Core;
 use crate::task_error::Waits;
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, payload};
-use peerwork_core::{PAGE_MAX, Status, TaskId};
+use peerwork_core::{PAGE_MAX, RunId, Status, TaskId};
 use peerwork_store::{Claimed, Filter, Progress, Save, Saved};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -135,6 +135,11 @@ impl<H: Handler> Run<H> {
     /// The task's id.
     pub fn id(&self) -> TaskId {
         self.claimed.id
+    }
+
+    /// This run's id: with the task's id it is the fence of everything that it writes.
+    pub fn run_id(&self) -> RunId {
+        self.claimed.run
     }
 
     /// Whose task it is.

@@ -93,6 +93,23 @@ impl Client {
         Ok(Self::over(Inner::new(database, store, Env::system(), hub)))
     }
 
+    /// A client whose time, ids and randomness come from `env`: for simulations.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_in(database: impl Into<Database>, env: Env) -> Result<Self> {
+        let database = database.into();
+        let store = database.store()?;
+        prepare(&*store, Migrate::Auto).await?;
+        let hub = Hub::start(store.clone());
+        Ok(Self::over(Inner::new(database, store, env, hub)))
+    }
+
+    /// A fresh id, for a [`Draft::id`] that makes creating repeatable.
+    pub fn new_task_id(&self) -> TaskId {
+        self.inner.env.new_task_id()
+    }
+
     pub(crate) fn over(inner: Arc<Inner>) -> Self {
         Self { inner, user: None }
     }

@@ -1,0 +1,9 @@
+//! Breaks peerwork on purpose, and checks what it promised.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`sim`] | a whole cluster in one thread, in virtual time, from one seed: nodes' real code over a faulty store in memory |
+//!
+//! *Not here yet:* real processes and real databases under faults.
+
+pub mod sim;

@@ -1,0 +1,65 @@
+//! The simulated handler: counts up in checkpoints, fails and dawdles at random, and tells the history what it was told.
+
+use super::history::History;
+use peerwork::{Env, Handler, Retry, Rules, Run, TaskError};
+use std::time::Duration;
+
+/// Counts to its input.
+pub(super) struct Count {
+    pub env: Env,
+    pub history: History,
+}
+
+impl Handler for Count {
+    const KIND: &'static str = "count";
+    type Input = u64;
+    type Checkpoint = u64;
+    type Output = u64;
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<u64, TaskError> {
+        let mut at = run.checkpoint().unwrap_or(0);
+        self.history.started(run.id(), run.run_id(), at);
+        while at < *run.input() {
+            tokio::time::sleep(Duration::from_millis(u64::from(self.env.random() % 3_000))).await;
+            at += 1;
+            let saved = run.save(&at).await;
+            // Also a save that tells to stop is durable, unless the run has lost its task.
+            match &saved {
+                Ok(()) => self.history.saved(run.id(), at),
+                Err(peerwork::SaveError::Stop(stop)) if stop.reason != peerwork::Reason::LeaseLost => {
+                    self.history.saved(run.id(), at);
+                    self.history.happened("told to stop", format!("{}", stop.reason));
+                }
+                Err(_) => {}
+            }
+            saved?;
+            match self.env.random() % 40 {
+                0 => {
+                    self.history.happened("failed", run.id());
+                    return Err(TaskError::new("simulated: it failed"));
+                }
+                1 => {
+                    self.history.happened("panicked", run.id());
+                    std::panic::resume_unwind(Box::new("simulated: it panicked"));
+                }
+                _ => {}
+            }
+        }
+        Ok(at)
+    }
+
+    async fn cleanup(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        tokio::time::sleep(Duration::from_millis(u64::from(self.env.random() % 500))).await;
+        if self.env.random() % 4 == 0 {
+            self.history.happened("cleanup failed", run.id());
+            return Err(TaskError::new("simulated: its cleanup failed"));
+        }
+        self.history.cleaned(run.id());
+        Ok(())
+    }
+
+    fn rules(&self) -> Rules {
+        let retry = Retry { limit: 1_000, base_ms: 50, cap_ms: 2_000 };
+        Rules { retry, crash_limit: 1_000, ..Rules::default() }
+    }
+}
