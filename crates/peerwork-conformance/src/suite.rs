@@ -111,6 +111,7 @@ macro_rules! suite {
                 every_state_can_be_listed
                 filters_combine
                 get_answers_in_the_order_of_what_was_asked
+                ga_47_a_rare_task_is_found_in_a_long_list
             }
             moves {
                 ga_25_a_move_changes_the_group_and_nothing_else
@@ -196,25 +197,36 @@ macro_rules! suite {
                 a_child_that_a_death_fails_wakes_its_parent
             }
         }
-        $crate::races! { $backend;
-            brawls {
-                whatever_happens_at_once_every_invariant_holds
-            }
-            duels {
-                racing_claimers_never_get_the_same_task
-                racing_creates_of_the_same_ids_make_each_once
-                racing_ends_of_a_run_are_recorded_once
-                a_pause_that_races_a_finish_is_too_late_or_harmless
-                a_deletion_that_races_a_finish_leads_to_the_cleanup
-                ga_07_a_finish_that_races_the_rescue_is_recorded_or_lost
-                ga_01_a_save_that_races_the_rescue_is_kept_or_lost
-                racing_sweeps_take_each_task_once
-                a_declaration_of_death_and_a_beat_exclude_each_other
-                a_claim_that_races_a_death_is_swept
-                racing_promotions_promote_each_once
-                no_wake_up_is_lost_between_parking_and_finishing
-                ga_25_a_move_that_races_claims_loses_and_doubles_nothing
-                ga_19_crossing_batches_do_not_deadlock
+        mod races {
+            $crate::races! { $backend;
+                brawls {
+                    whatever_happens_at_once_every_invariant_holds
+                }
+                claims {
+                    racing_claimers_never_get_the_same_task
+                    racing_creates_of_the_same_ids_make_each_once
+                    ga_25_a_move_that_races_claims_loses_and_doubles_nothing
+                }
+                ends {
+                    racing_ends_of_a_run_are_recorded_once
+                    a_pause_that_races_a_finish_is_too_late_or_harmless
+                    a_deletion_that_races_a_finish_leads_to_the_cleanup
+                    ga_19_crossing_batches_do_not_deadlock
+                }
+                readers {
+                    a_task_on_the_move_is_always_found
+                }
+                rescues {
+                    ga_07_a_finish_that_races_the_rescue_is_recorded_or_lost
+                    ga_01_a_save_that_races_the_rescue_is_kept_or_lost
+                    racing_sweeps_take_each_task_once
+                    a_declaration_of_death_and_a_beat_exclude_each_other
+                    a_claim_that_races_a_death_is_swept
+                }
+                wakes {
+                    racing_promotions_promote_each_once
+                    no_wake_up_is_lost_between_parking_and_finishing
+                }
             }
         }
         mod model {

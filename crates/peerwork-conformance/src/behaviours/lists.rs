@@ -229,3 +229,25 @@ pub async fn get_answers_in_the_order_of_what_was_asked(f: &Fixture) {
         .collect();
     assert_eq!(ids, [Some(b), None, Some(a), Some(b)]);
 }
+
+/// A filter that few match is followed to the very end of a long list.
+pub async fn ga_47_a_rare_task_is_found_in_a_long_list(f: &Fixture) {
+    let rare = f
+        .create(NewTask {
+            start: false,
+            ..task()
+        })
+        .await;
+    for _ in 0..11 {
+        f.clock.pass_ms(1);
+        f.store
+            .create((0..BATCH_MAX).map(|_| task()).collect())
+            .await
+            .expect("create");
+    }
+    let filter = Filter {
+        states: vec![State::Created],
+        ..Filter::default()
+    };
+    assert_eq!(f.list(filter, 2).await, [rare]);
+}
