@@ -3,16 +3,18 @@
 use super::SqlStore;
 use super::dialect::Dialect;
 use super::engine::{Engine, SharedFile};
+use super::fault::{Fault, FaultSort};
 use super::link::{Connections, Pool};
 use super::settings::{Database, Settings};
 use crate::{Error, ErrorKind, Result};
+use sqlx::{ConnectOptions, Connection};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// How long a connection of ours may take to be made before the database counts as unreachable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements that a connection of ours keeps prepared: all that there are, in all their sizes.
 const STATEMENTS_MAX: usize = 512;
@@ -67,15 +69,19 @@ impl SqlStore {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         let pool = match scheme.as_deref() {
             #[cfg(feature = "sqlite")]
-            Some("sqlite") => sqlite_pool(url, max_connections)?,
+            Some("sqlite") => own_sqlite(sqlite_options(url)?, max_connections),
             #[cfg(feature = "postgres")]
-            Some("postgres" | "postgresql") => postgres_pool(url, max_connections)?,
+            Some("postgres" | "postgresql") => own_postgres(postgres_options(url)?, max_connections),
             #[cfg(feature = "mysql")]
-            Some("mysql" | "mariadb") => mysql_pool(url, max_connections)?,
+            Some("mysql" | "mariadb") => own_mysql(mysql_options(url)?, max_connections),
             _ => return Err(unknown_scheme(scheme.as_deref())),
         };
         let store = Self::over(Connections::own(pool, max_connections.max(1) as usize), settings)?;
-        store.ping(&without_password(url)).await?;
+        store.engine.connections.pool.try_connect().await.map_err(|fault| {
+            let error = fault.into_error(&format!("connect to {}", without_password(url)));
+            let advice = "is the database there, and is the URL right?";
+            Error::new(error.kind(), format!("{error}; {advice}")).with_source(error)
+        })?;
         Ok(store)
     }
 
@@ -112,13 +118,26 @@ impl SqlStore {
         let dialect = Arc::new(Dialect::new(database, &settings));
         Ok(Self { engine: Arc::new(Engine { connections: Arc::new(connections), dialect, file }) })
     }
+}
 
-    async fn ping(&self, url: &str) -> Result<()> {
-        use crate::Store;
-        self.now().await.map(|_| ()).map_err(|error| {
-            let message = format!("connect to {url}: {error}; is the database there, and is the URL right?");
-            Error::new(error.kind(), message).with_source(error)
-        })
+impl Pool {
+    /// Makes one connection and closes it. A pool would try until its time is over, and then only tell that.
+    async fn try_connect(&self) -> std::result::Result<(), Fault> {
+        let attempt = async {
+            match self {
+                #[cfg(feature = "sqlite")]
+                Self::Sqlite(pool) => pool.connect_options().connect().await?.close().await,
+                #[cfg(feature = "postgres")]
+                Self::Postgres(pool) => pool.connect_options().connect().await?.close().await,
+                #[cfg(feature = "mysql")]
+                Self::MySql(pool) => pool.connect_options().connect().await?.close().await,
+            }
+        };
+        // A connection that nobody else has may be dropped at any time.
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(connected) => connected.map_err(|error| self.sort_connect(error)),
+            Err(_) => Err(Fault::new(FaultSort::Unavailable, "no answer")),
+        }
     }
 }
 
@@ -189,13 +208,13 @@ fn refuse_memory(file: &Path) -> Result<()> {
 }
 
 #[cfg(feature = "sqlite")]
-fn sqlite_pool(url: &str, n: u32) -> Result<Pool> {
+fn sqlite_options(url: &str) -> Result<sqlx::sqlite::SqliteConnectOptions> {
     let rest = &url[url.find(':').map_or(0, |at| at + 1)..];
     refuse_memory(Path::new(rest.trim_start_matches("//").split('?').next().unwrap_or_default()))?;
     let options: sqlx::sqlite::SqliteConnectOptions =
         url.parse().map_err(|error| invalid(format!("database url {url:?}: {error}")))?;
     refuse_memory(options.get_filename())?;
-    Ok(own_sqlite(options.create_if_missing(true), n))
+    Ok(options.create_if_missing(true))
 }
 
 #[cfg(feature = "sqlite")]
@@ -220,10 +239,8 @@ fn own_sqlite(options: sqlx::sqlite::SqliteConnectOptions, n: u32) -> Pool {
 }
 
 #[cfg(feature = "postgres")]
-fn postgres_pool(url: &str, n: u32) -> Result<Pool> {
-    let options: sqlx::postgres::PgConnectOptions =
-        url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(url))))?;
-    Ok(own_postgres(options, n))
+fn postgres_options(url: &str) -> Result<sqlx::postgres::PgConnectOptions> {
+    url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(url))))
 }
 
 /// Plans for lists of unknown length are made once, and must not depend on what the tables held at that moment:
@@ -254,11 +271,9 @@ fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32) -> Pool {
 }
 
 #[cfg(feature = "mysql")]
-fn mysql_pool(url: &str, n: u32) -> Result<Pool> {
+fn mysql_options(url: &str) -> Result<sqlx::mysql::MySqlConnectOptions> {
     let url = url.replacen("mariadb:", "mysql:", 1);
-    let options: sqlx::mysql::MySqlConnectOptions =
-        url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(&url))))?;
-    Ok(own_mysql(options, n))
+    url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(&url))))
 }
 
 #[cfg(feature = "mysql")]
@@ -293,7 +308,6 @@ fn own_mysql(options: sqlx::mysql::MySqlConnectOptions, n: u32) -> Pool {
     Pool::MySql(pool)
 }
 
-/// The database that a store is on.
 impl SqlStore {
     /// Which of the three databases this is.
     pub fn database(&self) -> Database {

@@ -58,7 +58,7 @@ impl Pool {
     }
 
     /// Whatever happens while a connection is made, nothing was done.
-    fn sort_connect(&self, error: sqlx::Error) -> Fault {
+    pub(crate) fn sort_connect(&self, error: sqlx::Error) -> Fault {
         let mut fault = match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => super::sqlite::sort(error),
