@@ -30,6 +30,7 @@ impl Handler for Hold {
 struct Cluster {
     env: Env,
     store: MemoryStore,
+    lease: LeaseTimes,
     /// A permit for each run that has begun.
     running: Arc<Semaphore>,
 }
@@ -40,14 +41,26 @@ const LEASE: LeaseTimes = LeaseTimes {
     margin_ms: 2_000,
 };
 
+/// Its beats are much closer than the periodic looks of an idle node.
+const TIGHT: LeaseTimes = LeaseTimes {
+    beat_ms: 300,
+    ttl_ms: LeaseTimes::TTL_MS_MIN,
+    margin_ms: 500,
+};
+
 impl Cluster {
     fn new(seed: u64) -> Self {
+        Self::with_lease(seed, LEASE)
+    }
+
+    fn with_lease(seed: u64, lease: LeaseTimes) -> Self {
         let env = Env::simulated(seed);
         let clock = env.clone();
         let store = MemoryStore::with_clock(move || Timestamp(clock.now().0 as i64 + 1_000_000));
         Self {
             env,
             store,
+            lease,
             running: Arc::new(Semaphore::new(0)),
         }
     }
@@ -66,7 +79,7 @@ impl Cluster {
             .register(hold);
         builder
             .label(label)
-            .lease(LEASE)
+            .lease(self.lease)
             .slots(4)
             .start()
             .await
@@ -76,7 +89,16 @@ impl Cluster {
 
 #[tokio::test(start_paused = true)]
 async fn ga_12_a_killed_nodes_task_goes_on_elsewhere_within_ttl_and_a_beat_and_a_second() {
-    let cluster = Cluster::new(1);
+    rescue_in_time(Cluster::new(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bound_of_a_rescue_holds_for_the_tightest_lease() {
+    rescue_in_time(Cluster::with_lease(1, TIGHT)).await;
+}
+
+async fn rescue_in_time(cluster: Cluster) {
+    let lease = cluster.lease;
     let first = cluster.node("first").await;
     let task = first.client().create(Hold::task(())).await.unwrap();
     cluster.begun(1).await;
@@ -85,14 +107,12 @@ async fn ga_12_a_killed_nodes_task_goes_on_elsewhere_within_ttl_and_a_beat_and_a
     tokio::time::advance(Duration::from_millis(4_321)).await;
     let killed = Instant::now();
     drop(first);
-    cluster.begun(1).await;
+    let bound = Duration::from_millis(lease.ttl_ms + lease.beat_ms + 1_000);
+    let begun = tokio::time::timeout(bound, cluster.begun(1)).await;
     let took = killed.elapsed();
+    assert!(begun.is_ok(), "not rescued after {took:?}");
     assert!(
-        took <= Duration::from_millis(LEASE.ttl_ms + LEASE.beat_ms + 1_000),
-        "rescued after {took:?}"
-    );
-    assert!(
-        took >= Duration::from_millis(LEASE.ttl_ms - LEASE.beat_ms),
+        took >= Duration::from_millis(lease.ttl_ms - lease.beat_ms),
         "rescued before its lease was over: {took:?}"
     );
     let task = second.client().task(task.id());
@@ -138,7 +158,7 @@ async fn a_drained_nodes_tasks_go_on_elsewhere_within_a_second_at_no_charge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_lives_keeps_its_tasks_for_a_day() {
+async fn a_node_that_lives_keeps_its_tasks() {
     let cluster = Cluster::new(3);
     let first = cluster.node("first").await;
     let task = first.client().create(Hold::task(())).await.unwrap();
@@ -148,7 +168,7 @@ async fn a_node_that_lives_keeps_its_tasks_for_a_day() {
     watch.next().await.unwrap();
     tokio::select! {
         changed = watch.next() => panic!("{changed:?}"),
-        () = tokio::time::sleep(Duration::from_secs(86_400)) => {}
+        () = tokio::time::sleep(Duration::from_secs(1_800)) => {}
     }
     assert_eq!(task.get().await.unwrap().task.attempt, 1);
     first.drain().await;
