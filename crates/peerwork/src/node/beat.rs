@@ -45,7 +45,11 @@ async fn beat(core: Arc<Core>, store: Arc<dyn Store>, mut card: NodeCard) {
             () = env.sleep_until(core.lease.due()) => {}
         }
         let (node, pulse) = core.lease.send(env.now());
-        match store.beat(node, pulse, card.ttl_ms).await {
+        let answer = store.beat(node, pulse, card.ttl_ms).await;
+        if core.ended.is_cancelled() {
+            return;
+        }
+        match answer {
             Ok(answer) => match core.lease.answered(answer) {
                 Heard::Alive => {}
                 Heard::Dead => {

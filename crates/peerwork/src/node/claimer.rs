@@ -125,6 +125,11 @@ async fn claim(
         kinds: core.registry.keys(),
     };
     core.set_claiming(Some(run));
+    // Only now: a drain that began before has not seen this claim, and would not wait for it.
+    if core.draining.is_cancelled() {
+        core.set_claiming(None);
+        return Ok(false);
+    }
     let claimed = match core.store.claim(claim).await {
         Ok(claimed) => claimed,
         Err(error) => {

@@ -35,6 +35,8 @@ pub(super) async fn run(core: &Arc<Core>, deadline: Duration) -> DrainReport {
     core.kill_all(Reason::Drain);
     wait_until_empty(core, LAST_WRITES).await;
     let abandoned = core.held() as u64;
+    // First the beat: one that is under way must not take the missing row for lost history.
+    core.ended.cancel();
     if abandoned == 0 {
         retire(core).await;
     } else {
@@ -43,7 +45,6 @@ pub(super) async fn run(core: &Arc<Core>, deadline: Duration) -> DrainReport {
             "drained, but some runs did not end; peers take them over when the lease expires"
         );
     }
-    core.ended.cancel();
     core.announce(true);
     DrainReport {
         handed_over: core.count.handed_over.load(Ordering::Relaxed),

@@ -1,3 +1,6 @@
 //! The defects that were found by reading the original, each as a scenario that ours survives: `ga_nn_..`.
 
+mod claiming;
+mod drain;
 mod fencing;
+mod rescue;

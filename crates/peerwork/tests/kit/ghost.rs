@@ -18,7 +18,20 @@ pub struct Ghost {
 impl Ghost {
     /// Registers a node with a lease of `ttl_ms`.
     pub async fn with_ttl(place: &Place, ttl_ms: u64) -> Self {
-        let store = place.store();
+        Self::register(place.store(), ttl_ms).await
+    }
+
+    /// Registers a node whose lease outlasts the test.
+    pub async fn appear(place: &Place) -> Self {
+        Self::appear_with(place.store()).await
+    }
+
+    /// The same over this store.
+    pub async fn appear_with(store: Arc<dyn Store>) -> Self {
+        Self::register(store, super::STEADY.ttl_ms).await
+    }
+
+    async fn register(store: Arc<dyn Store>, ttl_ms: u64) -> Self {
         let card = NodeCard {
             id: NodeId(Uuid::now_v7()),
             label: "ghost".to_owned(),
@@ -29,33 +42,37 @@ impl Ghost {
         Self { id: card.id, store }
     }
 
-    /// Registers a node whose lease outlasts the test.
-    pub async fn appear(place: &Place) -> Self {
-        Self::with_ttl(place, super::STEADY.ttl_ms).await
+    /// The lanes in which puppets wait for this sort of work.
+    pub async fn lanes(&self, work: Work) -> Vec<LaneView> {
+        let mut lanes = self.store.lanes(puppets(), 100).await.expect("lanes");
+        lanes.retain(|lane| lane.work == work);
+        lanes
     }
 
-    /// Claims up to `count` puppets for this sort of work, in one claim.
-    pub async fn claim(&self, work: Work, count: usize) -> Vec<Claimed> {
-        self.claim_as(self.id, work, count).await
-    }
-
-    /// The same in the name of another node.
-    pub async fn claim_as(&self, node: NodeId, work: Work, count: usize) -> Vec<Claimed> {
-        let kind = Name::new("kind", Puppet::KIND).expect("it is a name");
-        let kinds = vec![KindKey::new(&kind)];
-        let lanes = self.store.lanes(kinds.clone(), 100).await.expect("lanes");
+    /// Claims up to `count` puppets from each of `lanes`, in one claim, in the name of `node`.
+    pub async fn claim_from(&self, node: NodeId, lanes: &[LaneView], count: usize) -> Vec<Claimed> {
         let grant = |lane: &LaneView| Grant {
             lane: lane.lane,
             tasks: count,
         };
-        let lanes = lanes.iter().filter(|lane| lane.work == work);
         let claim = Claim {
             node,
             run: RunId(Uuid::now_v7()),
-            grants: lanes.map(grant).collect(),
-            kinds,
+            grants: lanes.iter().map(grant).collect(),
+            kinds: puppets(),
         };
         self.store.claim(claim).await.expect("claim")
+    }
+
+    /// The same from all lanes that there are, in the name of another node.
+    pub async fn claim_as(&self, node: NodeId, work: Work, count: usize) -> Vec<Claimed> {
+        let lanes = self.lanes(work).await;
+        self.claim_from(node, &lanes, count).await
+    }
+
+    /// The same in its own name.
+    pub async fn claim(&self, work: Work, count: usize) -> Vec<Claimed> {
+        self.claim_as(self.id, work, count).await
     }
 
     /// Claims the only task there is.
@@ -100,6 +117,11 @@ impl Ghost {
         bury(&*self.store, self.id).await;
         sweep(&*self.store).await;
     }
+}
+
+fn puppets() -> Vec<KindKey> {
+    let kind = Name::new("kind", Puppet::KIND).expect("it is a name");
+    vec![KindKey::new(&kind)]
 }
 
 /// Declares a node dead, whatever it does meanwhile.

@@ -3,13 +3,19 @@
 //!
 //! No test sleeps to wait for something: it waits for a puppet to appear, for a status to be seen, or for a future.
 
+pub mod child;
 mod ghost;
+mod log;
 mod place;
 mod puppet;
+mod tap;
 
+pub use child::{Process, Relay};
 pub use ghost::{Ghost, bury, sweep};
+pub use log::Log;
 pub use place::Place;
 pub use puppet::{Actor, Puppet, Stage};
+pub use tap::Tap;
 
 use peerwork::{LeaseTimes, Retry, Rules};
 use std::future::Future;
@@ -31,7 +37,7 @@ pub const TIGHT: LeaseTimes = LeaseTimes {
 };
 
 /// Long enough for the slowest behaviour on a busy machine, short enough to end before the test runner gives up.
-const TEST_LIMIT: Duration = Duration::from_secs(100);
+const TEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs `test` on the database called `name`, and clears up after it unless it fails.
 pub async fn run_on<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Place) -> F) {
@@ -66,6 +72,29 @@ macro_rules! on {
     };
     ($databases:tt $($behaviour:ident),+ $(,)?) => {
         $(on!(@one $databases $behaviour);)+
+    };
+}
+
+/// [`on!`] for behaviours that must be alone in their process, because they read what it logs.
+macro_rules! alone_on {
+    (@one [$($database:ident),+] $behaviour:ident) => {
+        mod $behaviour {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $database() {
+                    if crate::kit::child::is_alone() {
+                        crate::kit::run_on(stringify!($database), super::$behaviour).await;
+                    } else {
+                        let path = concat!(module_path!(), "::", stringify!($database));
+                        let (_, name) = path.split_once("::").expect("it is in a crate");
+                        crate::kit::child::run_alone(name);
+                    }
+                }
+            )+
+        }
+    };
+    ($databases:tt $($behaviour:ident),+ $(,)?) => {
+        $(alone_on!(@one $databases $behaviour);)+
     };
 }
 

@@ -38,8 +38,7 @@ impl Place {
     /// A fresh place on the database called `name`: `memory`, `sqlite`, `postgres` or `mysql`.
     pub async fn open(name: &str) -> Self {
         if name == "memory" {
-            let store = MemoryStore::new();
-            return Self::of(name, store.clone().into(), Arc::new(store), None);
+            return Self::in_memory(MemoryStore::new());
         }
         let sql = Sql::fresh(name);
         let store = sql.store(STORE_CONNECTIONS).await;
@@ -48,6 +47,11 @@ impl Place {
             .await
             .expect("a fresh place takes our tables");
         Self::of(name, store.clone().into(), Arc::new(store), Some(sql))
+    }
+
+    /// A place in this store.
+    pub fn in_memory(store: MemoryStore) -> Self {
+        Self::of("memory", store.clone().into(), Arc::new(store), None)
     }
 
     fn of(name: &str, database: Database, store: Arc<dyn Store>, sql: Option<Sql>) -> Self {
@@ -78,6 +82,14 @@ impl Place {
     /// Where the tables are; panics in memory.
     pub fn sql(&self) -> &Sql {
         self.0.sql.as_ref().expect("the test is for SQL databases")
+    }
+
+    /// The same tables over a connection of its own, as a peer has it.
+    pub async fn peer(&self) -> Arc<dyn Store> {
+        match &self.0.sql {
+            Some(sql) => Arc::new(sql.store(1).await),
+            None => self.store(),
+        }
     }
 
     /// A client that is no part of a node.
