@@ -10,7 +10,7 @@ use peerwork_store::{End, Glance, Result, Save};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// From one look to the next.
+/// From one look to the next, at most.
 const LOOK_MS: u64 = 1_000;
 /// From one pruning to the next.
 const PRUNE_MS: u64 = 600_000;
@@ -31,7 +31,7 @@ pub(super) async fn run(core: Arc<Core>) {
             () = env.sleep_until(look_at) => {}
         }
         let started = env.now();
-        look_at = started.plus_ms(LOOK_MS);
+        look_at = started.plus_ms(look_ms(&core));
         let node = core.lease.node();
         match core.store.glance(node).await {
             Ok(glance) => {
@@ -50,6 +50,11 @@ pub(super) async fn run(core: Arc<Core>) {
             }
         }
     }
+}
+
+/// A peer is watched only by looks that are at most two of its beats apart, and all nodes are taken to beat alike.
+fn look_ms(core: &Core) -> u64 {
+    LOOK_MS.min(core.lease.times.beat_ms)
 }
 
 /// When to look again for the sake of the next sleeping task.
