@@ -66,22 +66,35 @@ impl SqlStore {
     /// `Invalid` for a URL that names no database, `Transient` if the database cannot be reached; neither tells the
     /// password.
     pub async fn connect(url: &str, settings: Settings, max_connections: u32) -> Result<Self> {
-        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let scheme = url
+            .split_once(':')
+            .map(|(scheme, _)| scheme.to_ascii_lowercase());
         let pool = match scheme.as_deref() {
             #[cfg(feature = "sqlite")]
             Some("sqlite") => own_sqlite(sqlite_options(url)?, max_connections),
             #[cfg(feature = "postgres")]
-            Some("postgres" | "postgresql") => own_postgres(postgres_options(url)?, max_connections),
+            Some("postgres" | "postgresql") => {
+                own_postgres(postgres_options(url)?, max_connections)
+            }
             #[cfg(feature = "mysql")]
             Some("mysql" | "mariadb") => own_mysql(mysql_options(url)?, max_connections),
             _ => return Err(unknown_scheme(scheme.as_deref())),
         };
-        let store = Self::over(Connections::own(pool, max_connections.max(1) as usize), settings)?;
-        store.engine.connections.pool.try_connect().await.map_err(|fault| {
-            let error = fault.into_error(&format!("connect to {}", without_password(url)));
-            let advice = "is the database there, and is the URL right?";
-            Error::new(error.kind(), format!("{error}; {advice}")).with_source(error)
-        })?;
+        let store = Self::over(
+            Connections::own(pool, max_connections.max(1) as usize),
+            settings,
+        )?;
+        store
+            .engine
+            .connections
+            .pool
+            .try_connect()
+            .await
+            .map_err(|fault| {
+                let error = fault.into_error(&format!("connect to {}", without_password(url)));
+                let advice = "is the database there, and is the URL right?";
+                Error::new(error.kind(), format!("{error}; {advice}")).with_source(error)
+            })?;
         Ok(store)
     }
 
@@ -101,7 +114,9 @@ impl SqlStore {
             dialect: self.engine.dialect.clone(),
             file: self.engine.file.clone(),
         };
-        Self { engine: Arc::new(engine) }
+        Self {
+            engine: Arc::new(engine),
+        }
     }
 
     fn over(connections: Connections, settings: Settings) -> Result<Self> {
@@ -116,7 +131,13 @@ impl SqlStore {
             Pool::MySql(_) => None,
         };
         let dialect = Arc::new(Dialect::new(database, &settings));
-        Ok(Self { engine: Arc::new(Engine { connections: Arc::new(connections), dialect, file }) })
+        Ok(Self {
+            engine: Arc::new(Engine {
+                connections: Arc::new(connections),
+                dialect,
+                file,
+            }),
+        })
     }
 }
 
@@ -146,7 +167,10 @@ impl Pool {
 fn shared_file(file: &Path) -> Arc<SharedFile> {
     static FILES: Mutex<Option<HashMap<PathBuf, Weak<SharedFile>>>> = Mutex::new(None);
     // Of the folder: the file may not be there yet.
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let file = folder.join(file.file_name().unwrap_or_default());
     let mut files = FILES.lock().expect("no panic under the lock");
@@ -199,9 +223,14 @@ fn without_password(url: &str) -> String {
 #[cfg(feature = "sqlite")]
 fn refuse_memory(file: &Path) -> Result<()> {
     let name = file.to_string_lossy();
-    if name.is_empty() || name.contains(":memory:") || name.contains("mode=memory") || name.contains("sqlx-in-memory") {
+    if name.is_empty()
+        || name.contains(":memory:")
+        || name.contains("mode=memory")
+        || name.contains("sqlx-in-memory")
+    {
         return Err(invalid(
-            "sqlite in memory: every connection would see a database of its own; use a file".to_owned(),
+            "sqlite in memory: every connection would see a database of its own; use a file"
+                .to_owned(),
         ));
     }
     Ok(())
@@ -210,9 +239,15 @@ fn refuse_memory(file: &Path) -> Result<()> {
 #[cfg(feature = "sqlite")]
 fn sqlite_options(url: &str) -> Result<sqlx::sqlite::SqliteConnectOptions> {
     let rest = &url[url.find(':').map_or(0, |at| at + 1)..];
-    refuse_memory(Path::new(rest.trim_start_matches("//").split('?').next().unwrap_or_default()))?;
-    let options: sqlx::sqlite::SqliteConnectOptions =
-        url.parse().map_err(|error| invalid(format!("database url {url:?}: {error}")))?;
+    refuse_memory(Path::new(
+        rest.trim_start_matches("//")
+            .split('?')
+            .next()
+            .unwrap_or_default(),
+    ))?;
+    let options: sqlx::sqlite::SqliteConnectOptions = url
+        .parse()
+        .map_err(|error| invalid(format!("database url {url:?}: {error}")))?;
     refuse_memory(options.get_filename())?;
     Ok(options.create_if_missing(true))
 }
@@ -240,7 +275,8 @@ fn own_sqlite(options: sqlx::sqlite::SqliteConnectOptions, n: u32) -> Pool {
 
 #[cfg(feature = "postgres")]
 fn postgres_options(url: &str) -> Result<sqlx::postgres::PgConnectOptions> {
-    url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(url))))
+    url.parse()
+        .map_err(|error| invalid(format!("database url {:?}: {error}", without_password(url))))
 }
 
 /// Plans for lists of unknown length are made once, and must not depend on what the tables held at that moment:
@@ -262,7 +298,9 @@ fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32) -> Pool {
         .after_connect(move |connection, _| {
             let settings = settings.clone();
             Box::pin(async move {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await?;
+                sqlx::raw_sql(sqlx::AssertSqlSafe(settings))
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })
@@ -273,7 +311,12 @@ fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32) -> Pool {
 #[cfg(feature = "mysql")]
 fn mysql_options(url: &str) -> Result<sqlx::mysql::MySqlConnectOptions> {
     let url = url.replacen("mariadb:", "mysql:", 1);
-    url.parse().map_err(|error| invalid(format!("database url {:?}: {error}", without_password(&url))))
+    url.parse().map_err(|error| {
+        invalid(format!(
+            "database url {:?}: {error}",
+            without_password(&url)
+        ))
+    })
 }
 
 #[cfg(feature = "mysql")]
@@ -297,8 +340,13 @@ fn own_mysql(options: sqlx::mysql::MySqlConnectOptions, n: u32) -> Pool {
         .after_connect(move |connection, _| {
             let (required, optional) = (required.clone(), optional.clone());
             Box::pin(async move {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(required)).execute(&mut *connection).await?;
-                if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(optional)).execute(&mut *connection).await {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(required))
+                    .execute(&mut *connection)
+                    .await?;
+                if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(optional))
+                    .execute(&mut *connection)
+                    .await
+                {
                     tracing::debug!(%error, "this server has no such settings");
                 }
                 Ok(())
@@ -322,7 +370,10 @@ mod tests {
     #[test]
     fn a_url_is_shown_without_its_password() {
         for (url, shown) in [
-            ("postgres://ann:s3cret@db:5432/jobs?sslmode=require", "postgres://ann@db:5432/jobs"),
+            (
+                "postgres://ann:s3cret@db:5432/jobs?sslmode=require",
+                "postgres://ann@db:5432/jobs",
+            ),
             ("mysql://root@127.0.0.1/test", "mysql://root@127.0.0.1/test"),
             ("postgres://a:p@ss@db/x", "postgres://a@db/x"),
             ("sqlite:tasks.db", "sqlite:tasks.db"),

@@ -45,7 +45,14 @@ impl Dialect {
             lateral: asked.lateral && postgres,
             advisory_locks: asked.advisory_locks,
         };
-        Self { database, capabilities, isolation: settings.isolation, tables, schema_len, clock: settings.clock.clone() }
+        Self {
+            database,
+            capabilities,
+            isolation: settings.isolation,
+            tables,
+            schema_len,
+            clock: settings.clock.clone(),
+        }
     }
 
     /// The schema with its quotes and its dot, or nothing, and the prefix.
@@ -81,7 +88,13 @@ impl Dialect {
         let fits = |size: &&usize| **size * width <= self.parameters_max();
         let mut chunks = Vec::new();
         while rows > 0 {
-            let size = LIST_SIZES.iter().rev().filter(fits).find(|size| **size <= rows).copied().unwrap_or(1);
+            let size = LIST_SIZES
+                .iter()
+                .rev()
+                .filter(fits)
+                .find(|size| **size <= rows)
+                .copied()
+                .unwrap_or(1);
             chunks.push(size);
             rows -= size;
         }
@@ -98,11 +111,19 @@ impl Dialect {
 
     /// The same, passing over what others have locked, if the database can.
     pub(crate) fn for_update_skip_locked(&self) -> &'static str {
-        if self.capabilities.skip_locked { " for update skip locked" } else { self.for_update() }
+        if self.capabilities.skip_locked {
+            " for update skip locked"
+        } else {
+            self.for_update()
+        }
     }
 
     pub(crate) fn sql(self: &Arc<Self>, constant: &'static str) -> Sql {
-        let mut sql = Sql { text: String::with_capacity(256), args: Vec::new(), dialect: self.clone() };
+        let mut sql = Sql {
+            text: String::with_capacity(256),
+            args: Vec::new(),
+            dialect: self.clone(),
+        };
         sql.push(constant);
         sql
     }
@@ -139,14 +160,20 @@ impl Sql {
 
     /// Appends a constant for one database only.
     pub(crate) fn push_on(&mut self, database: Database, constant: &'static str) -> &mut Self {
-        if self.dialect.database == database { self.push(constant) } else { self }
+        if self.dialect.database == database {
+            self.push(constant)
+        } else {
+            self
+        }
     }
 
     /// Appends a parameter.
     pub(crate) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.args.push(value.into());
         match self.dialect.database {
-            Database::Postgres => write!(self.text, "${}", self.args.len()).expect("a string takes all"),
+            Database::Postgres => {
+                write!(self.text, "${}", self.args.len()).expect("a string takes all")
+            }
             Database::Sqlite | Database::MySql => self.text.push('?'),
         }
         self
@@ -179,36 +206,56 @@ impl Sql {
                 self.push("(select (extract(epoch from clock_timestamp()) * 1000000)::bigint)")
             }
             // unix_timestamp() would go through the session's time zone, and lose an hour in autumn.
-            (None, _) => self.push("timestampdiff(microsecond, '1970-01-01 00:00:00', utc_timestamp(6))"),
+            (None, _) => {
+                self.push("timestampdiff(microsecond, '1970-01-01 00:00:00', utc_timestamp(6))")
+            }
         }
     }
 
     /// Appends `column in ids`.
-    pub(crate) fn ids(&mut self, column: &'static str, ids: impl IntoIterator<Item = Uuid>) -> &mut Self {
+    pub(crate) fn ids(
+        &mut self,
+        column: &'static str,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> &mut Self {
         let ids: Vec<Uuid> = ids.into_iter().collect();
         if self.dialect.database == Database::Postgres {
             self.push(column).push(" = any(");
-            return self.bind(Value::Ids(ids.into_iter().map(Some).collect())).push(")");
+            return self
+                .bind(Value::Ids(ids.into_iter().map(Some).collect()))
+                .push(")");
         }
         self.list(column, ids)
     }
 
     /// Appends `column in numbers`.
-    pub(crate) fn ints(&mut self, column: &'static str, ints: impl IntoIterator<Item = i64>) -> &mut Self {
+    pub(crate) fn ints(
+        &mut self,
+        column: &'static str,
+        ints: impl IntoIterator<Item = i64>,
+    ) -> &mut Self {
         let ints: Vec<i64> = ints.into_iter().collect();
         if self.dialect.database == Database::Postgres {
             self.push(column).push(" = any(");
-            return self.bind(Value::Ints(ints.into_iter().map(Some).collect())).push(")");
+            return self
+                .bind(Value::Ints(ints.into_iter().map(Some).collect()))
+                .push(")");
         }
         self.list(column, ints)
     }
 
     /// Appends `column in texts`.
-    pub(crate) fn texts(&mut self, column: &'static str, texts: impl IntoIterator<Item = String>) -> &mut Self {
+    pub(crate) fn texts(
+        &mut self,
+        column: &'static str,
+        texts: impl IntoIterator<Item = String>,
+    ) -> &mut Self {
         let texts: Vec<String> = texts.into_iter().collect();
         if self.dialect.database == Database::Postgres {
             self.push(column).push(" = any(");
-            return self.bind(Value::Texts(texts.into_iter().map(Some).collect())).push(")");
+            return self
+                .bind(Value::Texts(texts.into_iter().map(Some).collect()))
+                .push(")");
         }
         self.list(column, texts)
     }
@@ -218,10 +265,17 @@ impl Sql {
         let Some(last) = items.last().cloned() else {
             return self.push("1 = 0");
         };
-        let padded = LIST_SIZES.into_iter().find(|size| *size >= items.len()).unwrap_or(items.len());
+        let padded = LIST_SIZES
+            .into_iter()
+            .find(|size| *size >= items.len())
+            .unwrap_or(items.len());
         let missing = padded - items.len();
         self.push(column).push(" in (");
-        for (i, item) in items.into_iter().chain(std::iter::repeat_n(last, missing)).enumerate() {
+        for (i, item) in items
+            .into_iter()
+            .chain(std::iter::repeat_n(last, missing))
+            .enumerate()
+        {
             if i > 0 {
                 self.text.push(',');
             }
@@ -242,7 +296,9 @@ impl Sql {
             if i > 0 {
                 self.text.push(',');
             }
-            self.bind(column).push("::").push(Dialect::array_type(*sort));
+            self.bind(column)
+                .push("::")
+                .push(Dialect::array_type(*sort));
         }
         self.push(")")
     }
@@ -304,7 +360,10 @@ mod tests {
         let mysql = dialect(Database::MySql);
         assert_eq!(mysql.chunks(1_000, 13), [1_000]);
         assert_eq!(mysql.chunks(999, 13), [512, 256, 128, 64, 32, 4, 2, 1]);
-        assert_eq!(dialect(Database::Sqlite).chunks(1_000, 40), [512, 256, 128, 64, 32, 8]);
+        assert_eq!(
+            dialect(Database::Sqlite).chunks(1_000, 40),
+            [512, 256, 128, 64, 32, 8]
+        );
         assert_eq!(dialect(Database::Postgres).chunks(999, 13), [999]);
     }
 }

@@ -65,7 +65,8 @@ impl Engine {
     /// As [`write`](Self::write), in the caller's own task.
     pub(crate) async fn write_here<O: Operation>(&self, operation: &O) -> Result<O::Answer, Fault> {
         let alone = operation.is_one_statement(&self.dialect);
-        self.patiently::<O, _>(operation, || self.attempt(operation, alone)).await
+        self.patiently::<O, _>(operation, || self.attempt(operation, alone))
+            .await
     }
 
     /// As [`read`](Self::read), in the caller's own task.
@@ -162,7 +163,9 @@ pub(crate) async fn spawned<T: Send + 'static>(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Error::new(
                 ErrorKind::Ambiguous,
-                format!("{name}: the runtime shut down in the middle; it may have been carried out"),
+                format!(
+                    "{name}: the runtime shut down in the middle; it may have been carried out"
+                ),
             )),
         },
     }

@@ -36,12 +36,20 @@ pub(crate) enum FaultSort {
 
 impl Fault {
     pub(crate) fn new(sort: FaultSort, text: impl Into<String>) -> Self {
-        Self { sort, text: text.into(), source: None }
+        Self {
+            sort,
+            text: text.into(),
+            source: None,
+        }
     }
 
     /// The database, with what it says.
     pub(crate) fn from_sqlx(sort: FaultSort, source: sqlx::Error) -> Self {
-        Self { sort, text: source.to_string(), source: Some(source) }
+        Self {
+            sort,
+            text: source.to_string(),
+            source: Some(source),
+        }
     }
 
     /// A row that cannot be what we wrote.
@@ -51,7 +59,10 @@ impl Fault {
 
     /// Rows moved between our reading and our writing.
     pub(crate) fn moved() -> Self {
-        Self::new(FaultSort::Conflict, "rows moved while they were being changed")
+        Self::new(
+            FaultSort::Conflict,
+            "rows moved while they were being changed",
+        )
     }
 
     /// The same, when it happened to a commit, or to a statement that is its own transaction.
@@ -69,9 +80,15 @@ impl Fault {
     /// The error of the call named `operation`.
     pub(crate) fn into_error(self, operation: &str) -> Error {
         let (kind, advice) = match self.sort {
-            FaultSort::Conflict => (ErrorKind::Transient, "; others were faster every time: try again later"),
+            FaultSort::Conflict => (
+                ErrorKind::Transient,
+                "; others were faster every time: try again later",
+            ),
             FaultSort::Unavailable | FaultSort::Lost => (ErrorKind::Transient, "; try again later"),
-            FaultSort::Ambiguous => (ErrorKind::Ambiguous, "; it may have been carried out: repeat it"),
+            FaultSort::Ambiguous => (
+                ErrorKind::Ambiguous,
+                "; it may have been carried out: repeat it",
+            ),
             FaultSort::Schema => (ErrorKind::Schema, "; run `peerwork migrate up`"),
             FaultSort::Foreign => (ErrorKind::Schema, ""),
             FaultSort::Invalid => (ErrorKind::Invalid, ""),

@@ -28,7 +28,10 @@ impl Operation for Notify {
     async fn run(&self, tx: &mut Tx<'_>) -> std::result::Result<(), Fault> {
         let channel = channel(tx.dialect.names().1);
         let mut sql = tx.sql("select pg_notify(");
-        sql.bind(channel).push(", ").bind(self.hint.to_text()).push(")::text");
+        sql.bind(channel)
+            .push(", ")
+            .bind(self.hint.to_text())
+            .push(")::text");
         tx.fetch(sql).await?;
         Ok(())
     }
@@ -53,7 +56,11 @@ pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
         Pool::Sqlite(pool) => {
             let file = pool.connect_options().get_filename().to_owned();
             if let Some(shared) = &engine.file {
-                shared.listeners.lock().expect("no panic under the lock").push(sender.clone());
+                shared
+                    .listeners
+                    .lock()
+                    .expect("no panic under the lock")
+                    .push(sender.clone());
             }
             tokio::spawn(watch_wal(file, sender));
             Ok(Some(hints))
@@ -62,7 +69,8 @@ pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
         Pool::Postgres(pool) if engine.dialect.capabilities.listen_notify => {
             let pool = own_pool(pool);
             let channel = channel(engine.dialect.names().1);
-            let listener = spawned("listen for hints", start(pool.clone(), channel.clone())).await?;
+            let listener =
+                spawned("listen for hints", start(pool.clone(), channel.clone())).await?;
             tokio::spawn(pass_on(pool, channel, listener, sender));
             Ok(Some(hints))
         }
@@ -78,7 +86,11 @@ pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
 async fn watch_wal(file: PathBuf, sender: mpsc::Sender<Hint>) {
     let mut log = file.into_os_string();
     log.push("-wal");
-    let look = || std::fs::metadata(&log).map(|data| (data.len(), data.modified().ok())).ok();
+    let look = || {
+        std::fs::metadata(&log)
+            .map(|data| (data.len(), data.modified().ok()))
+            .ok()
+    };
     let mut seen = look();
     let mut every = tokio::time::interval(WAL_LOOK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -104,9 +116,17 @@ fn own_pool(pool: &sqlx::PgPool) -> sqlx::PgPool {
 }
 
 #[cfg(feature = "postgres")]
-async fn start(pool: sqlx::PgPool, channel: String) -> std::result::Result<sqlx::postgres::PgListener, Fault> {
-    let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await.map_err(super::postgres::sort)?;
-    listener.listen(&channel).await.map_err(super::postgres::sort)?;
+async fn start(
+    pool: sqlx::PgPool,
+    channel: String,
+) -> std::result::Result<sqlx::postgres::PgListener, Fault> {
+    let mut listener = sqlx::postgres::PgListener::connect_with(&pool)
+        .await
+        .map_err(super::postgres::sort)?;
+    listener
+        .listen(&channel)
+        .await
+        .map_err(super::postgres::sort)?;
     Ok(listener)
 }
 

@@ -130,8 +130,14 @@ impl Connections {
 
     /// Ours alone, `size` of them.
     pub(crate) fn own(pool: Pool, size: usize) -> Self {
-        let kept = Kept { permits: Arc::new(Semaphore::new(size)), idle: Mutex::default() };
-        Self { pool, kept: Some(kept) }
+        let kept = Kept {
+            permits: Arc::new(Semaphore::new(size)),
+            idle: Mutex::default(),
+        };
+        Self {
+            pool,
+            kept: Some(kept),
+        }
     }
 
     pub(crate) fn are_own(&self) -> bool {
@@ -141,15 +147,28 @@ impl Connections {
     pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, Fault> {
         let Some(kept) = &self.kept else {
             let held = self.pool.acquire().await?;
-            return Ok(Lease { held: Some(held), from: self.clone(), _permit: None });
+            return Ok(Lease {
+                held: Some(held),
+                from: self.clone(),
+                _permit: None,
+            });
         };
-        let permit = kept.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let permit = kept
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let idle = kept.idle.lock().expect("no panic under the lock").pop();
         let held = match idle {
             Some(held) => held,
             None => self.pool.acquire().await?,
         };
-        Ok(Lease { held: Some(held), from: self.clone(), _permit: Some(permit) })
+        Ok(Lease {
+            held: Some(held),
+            from: self.clone(),
+            _permit: Some(permit),
+        })
     }
 }
 
@@ -162,7 +181,10 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn link(&mut self) -> &mut dyn Link {
-        self.held.as_mut().expect("it is held until it is given back").link()
+        self.held
+            .as_mut()
+            .expect("it is held until it is given back")
+            .link()
     }
 
     pub(crate) fn are_own(&self) -> bool {
@@ -173,7 +195,10 @@ impl Lease {
     pub(crate) fn sound(mut self) {
         let Some(held) = self.held.take() else { return };
         if let Some(kept) = &self.from.kept {
-            kept.idle.lock().expect("no panic under the lock").push(held);
+            kept.idle
+                .lock()
+                .expect("no panic under the lock")
+                .push(held);
         }
     }
 }

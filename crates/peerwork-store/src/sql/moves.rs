@@ -23,7 +23,12 @@ pub(crate) struct Move {
 
 impl Move {
     pub(crate) fn new(old: Placed, new: Placed) -> Self {
-        Self { old, new, output: None, starts_anew: false }
+        Self {
+            old,
+            new,
+            output: None,
+            starts_anew: false,
+        }
     }
 
     /// Whether its row stays where it is: a held task that is told something.
@@ -39,13 +44,16 @@ pub(crate) async fn apply(tx: &mut Tx<'_>, moves: Vec<Move>, now: Timestamp) -> 
     }
     let effects = Effects::of(&moves);
     for place in PLACES {
-        let leaves = moves.iter().filter(|m| m.old.place() == place && !m.is_in_place());
+        let leaves = moves
+            .iter()
+            .filter(|m| m.old.place() == place && !m.is_in_place());
         delete(tx, place, leaves.map(|m| m.old.id.0).collect()).await?;
     }
     update_running(tx, moves.iter().filter(|m| m.is_in_place())).await?;
     let mut bulks = PLACES.map(|place| Bulk::new(table(place), moves.len()));
     for m in moves.into_iter().filter(|m| !m.is_in_place()) {
-        m.new.insert_into(&mut bulks[m.new.place() as usize], m.output);
+        m.new
+            .insert_into(&mut bulks[m.new.place() as usize], m.output);
     }
     for bulk in bulks {
         tx.insert(bulk, OnDuplicate::Fail).await?;
@@ -63,7 +71,12 @@ async fn delete(tx: &mut Tx<'_>, place: Place, mut ids: Vec<Uuid>) -> Result<(),
     let mut sql = tx.sql("delete ");
     if tx.database() == Database::MySql {
         // Only its form for several tables takes an index.
-        sql.push("r from ~").push(name).push(" as r").push(by_id(place)).push(" where ").ids("r.id", ids);
+        sql.push("r from ~")
+            .push(name)
+            .push(" as r")
+            .push(by_id(place))
+            .push(" where ")
+            .ids("r.id", ids);
     } else {
         sql.push("from ~").push(name).push(" where ").ids("id", ids);
     }
@@ -80,7 +93,12 @@ async fn update_running(tx: &mut Tx<'_>, moves: impl Iterator<Item = &Move>) -> 
         let expected = ids.len();
         let mut sql = tx.sql("update ~running");
         sql.push_on(Database::MySql, by_id(Place::Running));
-        sql.push(" set status = ").bind(status).push(", lane = ").bind(lane).push(", priority = ").bind(priority);
+        sql.push(" set status = ")
+            .bind(status)
+            .push(", lane = ")
+            .bind(lane)
+            .push(", priority = ")
+            .bind(priority);
         sql.push(" where ").ids("id", ids);
         tx.execute_exactly(sql, expected).await?;
     }
@@ -121,9 +139,17 @@ impl Effects {
     }
 
     async fn write(self, tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Fault> {
-        let cleared: Vec<Uuid> = self.deleted.iter().chain(&self.starts_anew).copied().collect();
+        let cleared: Vec<Uuid> = self
+            .deleted
+            .iter()
+            .chain(&self.starts_anew)
+            .copied()
+            .collect();
         if !cleared.is_empty() {
-            for sql in ["delete from ~checkpoint where ", "delete from ~failure where "] {
+            for sql in [
+                "delete from ~checkpoint where ",
+                "delete from ~failure where ",
+            ] {
                 let mut sql = tx.sql(sql);
                 sql.ids("task_id", cleared.iter().copied());
                 tx.execute(sql).await?;
@@ -138,8 +164,12 @@ impl Effects {
             tx.execute(sql).await?;
         }
         if !self.over.is_empty() {
-            let mut sql = tx.sql("insert into ~inbox (task_id, source, arrived_at, seen) select parent, id, ");
-            sql.bind(now).push_on(Database::Postgres, "::bigint").push(", 0 from ~task where ").ids("id", self.over);
+            let mut sql = tx
+                .sql("insert into ~inbox (task_id, source, arrived_at, seen) select parent, id, ");
+            sql.bind(now)
+                .push_on(Database::Postgres, "::bigint")
+                .push(", 0 from ~task where ")
+                .ids("id", self.over);
             sql.push(" and parent is not null");
             sql.push(match tx.database() {
                 Database::Sqlite | Database::Postgres => " on conflict do nothing",
@@ -163,8 +193,18 @@ mod tests {
     use peerwork_core::{KindKey, Task};
 
     fn at(status: Status, child: bool) -> Placed {
-        let task = Task { status, ..Task::new(true, None, Timestamp(5)) };
-        Placed::new(TaskId(Uuid::from_u128(1)), task, LaneId(Uuid::from_u128(2)), KindKey(3), 0, child)
+        let task = Task {
+            status,
+            ..Task::new(true, None, Timestamp(5))
+        };
+        Placed::new(
+            TaskId(Uuid::from_u128(1)),
+            task,
+            LaneId(Uuid::from_u128(2)),
+            KindKey(3),
+            0,
+            child,
+        )
     }
 
     #[test]
@@ -175,7 +215,11 @@ mod tests {
         let finished = effects(Status::Running, Status::Finished, false);
         assert!(finished.deleted.is_empty() && finished.over.is_empty());
         assert_eq!(effects(Status::Running, Status::Failed, true).over.len(), 1);
-        assert!(effects(Status::Running, Status::Scheduled, true).over.is_empty());
+        assert!(
+            effects(Status::Running, Status::Scheduled, true)
+                .over
+                .is_empty()
+        );
     }
 
     #[test]

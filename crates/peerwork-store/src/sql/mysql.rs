@@ -12,18 +12,27 @@ use sqlx::{Arguments, AssertSqlSafe, Column, Decode, Row, TypeInfo, ValueRef};
 impl Link for MySqlConnection {
     async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
         let args = arguments(sql.args)?;
-        let rows = sqlx::query_with(AssertSqlSafe(sql.text), args).fetch_all(self).await.map_err(sort)?;
+        let rows = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .fetch_all(self)
+            .await
+            .map_err(sort)?;
         decode(&rows)
     }
 
     async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
         let args = arguments(sql.args)?;
-        let done = sqlx::query_with(AssertSqlSafe(sql.text), args).execute(self).await.map_err(sort)?;
+        let done = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .execute(self)
+            .await
+            .map_err(sort)?;
         Ok(done.rows_affected())
     }
 
     async fn run(&mut self, text: String) -> Result<(), Fault> {
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(self).await.map_err(sort)?;
+        sqlx::raw_sql(AssertSqlSafe(text))
+            .execute(self)
+            .await
+            .map_err(sort)?;
         Ok(())
     }
 }
@@ -80,7 +89,9 @@ fn decode(rows: &[MySqlRow]) -> Result<Rows, Fault> {
 
 pub(crate) fn sort(error: sqlx::Error) -> Fault {
     fault::sort(error, |at| {
-        let number = at.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
+        let number = at
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .map_or(0, MySqlDatabaseError::number);
         match number {
             1062 => FaultSort::Duplicate,
             // lock wait timeout, deadlock (also what Galera calls a lost certification), record has changed

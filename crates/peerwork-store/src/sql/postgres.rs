@@ -13,18 +13,27 @@ use uuid::Uuid;
 impl Link for PgConnection {
     async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
         let args = arguments(sql.args)?;
-        let rows = sqlx::query_with(AssertSqlSafe(sql.text), args).fetch_all(self).await.map_err(sort)?;
+        let rows = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .fetch_all(self)
+            .await
+            .map_err(sort)?;
         decode(&rows)
     }
 
     async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
         let args = arguments(sql.args)?;
-        let done = sqlx::query_with(AssertSqlSafe(sql.text), args).execute(self).await.map_err(sort)?;
+        let done = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .execute(self)
+            .await
+            .map_err(sort)?;
         Ok(done.rows_affected())
     }
 
     async fn run(&mut self, text: String) -> Result<(), Fault> {
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(self).await.map_err(sort)?;
+        sqlx::raw_sql(AssertSqlSafe(text))
+            .execute(self)
+            .await
+            .map_err(sort)?;
         Ok(())
     }
 }
@@ -83,7 +92,9 @@ fn decode(rows: &[PgRow]) -> Result<Rows, Fault> {
             } else {
                 let cell = match kind {
                     Kind::Int => <i64 as Decode<Postgres>>::decode(value).map(Cell::Int),
-                    Kind::Bool => <bool as Decode<Postgres>>::decode(value).map(|b| Cell::Int(b.into())),
+                    Kind::Bool => {
+                        <bool as Decode<Postgres>>::decode(value).map(|b| Cell::Int(b.into()))
+                    }
                     Kind::Id => <Uuid as Decode<Postgres>>::decode(value).map(Cell::Id),
                     Kind::Bytes => <Vec<u8> as Decode<Postgres>>::decode(value).map(Cell::Bytes),
                     Kind::Text => <String as Decode<Postgres>>::decode(value).map(Cell::Text),

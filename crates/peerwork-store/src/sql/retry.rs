@@ -17,7 +17,10 @@ impl Patience {
     const PAUSE_MAX: Duration = Duration::from_millis(100);
 
     pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), tries: 0 }
+        Self {
+            since: Instant::now(),
+            tries: 0,
+        }
     }
 
     /// Waits a random time, longer each time; false when it is over.

@@ -10,7 +10,8 @@ use super::tx::{Bulk, Tx};
 use super::value::{Row, Sort, status};
 use crate::{Options, TaskRecord};
 use peerwork_core::{
-    Event, KindKey, LaneId, Name, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp, Transition, decide,
+    Event, KindKey, LaneId, Name, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId,
+    Timestamp, Transition, decide,
 };
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -149,7 +150,14 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// A task as it is created.
-    pub(crate) fn new(id: TaskId, task: Task, lane: LaneId, kind: KindKey, priority: i16, child: bool) -> Self {
+    pub(crate) fn new(
+        id: TaskId,
+        task: Task,
+        lane: LaneId,
+        kind: KindKey,
+        priority: i16,
+        child: bool,
+    ) -> Self {
         Self {
             id,
             task,
@@ -171,7 +179,10 @@ impl Placed {
 
     /// The same task with the facts that were decided.
     pub(crate) fn with(&self, to: Task, now: Timestamp) -> Self {
-        let mut row = Self { task: to, ..self.clone() };
+        let mut row = Self {
+            task: to,
+            ..self.clone()
+        };
         match to.status.place() {
             Place::Running => {}
             Place::Ready | Place::Parked => {
@@ -276,7 +287,9 @@ impl Placed {
 /// The columns that [`read`] reads, of each place.
 fn columns(place: Place) -> &'static str {
     match place {
-        Place::Ready => "id, status, ready_at, attempt, failures, crashes, lane, kind, child, rank_no",
+        Place::Ready => {
+            "id, status, ready_at, attempt, failures, crashes, lane, kind, child, rank_no"
+        }
         Place::Running => {
             "id, status, ready_at, attempt, failures, crashes, lane, kind, child, priority, run_id, node, started_at"
         }
@@ -293,7 +306,11 @@ fn columns(place: Place) -> &'static str {
 /// Begins `select now, columns from place`.
 pub(crate) fn select(tx: &Tx<'_>, place: Place) -> Sql {
     let mut sql = tx.sql("select ");
-    sql.now().push(", ").push(columns(place)).push(" from ~").push(table(place).name);
+    sql.now()
+        .push(", ")
+        .push(columns(place))
+        .push(" from ~")
+        .push(table(place).name);
     sql
 }
 
@@ -365,9 +382,14 @@ pub(crate) async fn lock_in(
 ) -> Result<Vec<Placed>, Fault> {
     let mut sql = select(tx, place);
     sql.push_on(Database::MySql, by_id(place));
-    sql.push(" where ").ids("id", ids.into_iter().map(|id| id.0)).push(" order by id").for_update();
+    sql.push(" where ")
+        .ids("id", ids.into_iter().map(|id| id.0))
+        .push(" order by id")
+        .for_update();
     let mut rows = tx.fetch(sql).await?;
-    rows.rows().map(|mut row| read(tx, place, &mut row)).collect()
+    rows.rows()
+        .map(|mut row| read(tx, place, &mut row))
+        .collect()
 }
 
 /// How often rows that moved on while they were looked for are looked for again, within one transaction.
@@ -376,7 +398,10 @@ const LOOKS_MAX: usize = 3;
 /// Locks the rows of tasks wherever they are, with the task itself.
 ///
 /// The task is read after its row is locked: everything that changes it locks the row first.
-pub(crate) async fn lock(tx: &mut Tx<'_>, ids: &[TaskId]) -> Result<HashMap<TaskId, (Placed, TaskRow)>, Fault> {
+pub(crate) async fn lock(
+    tx: &mut Tx<'_>,
+    ids: &[TaskId],
+) -> Result<HashMap<TaskId, (Placed, TaskRow)>, Fault> {
     let mut missing: HashSet<TaskId> = ids.iter().copied().collect();
     let mut placed = HashMap::new();
     let mut tasks = HashMap::new();
@@ -469,13 +494,18 @@ impl TaskRow {
     }
 }
 
-async fn read_tasks(tx: &mut Tx<'_>, ids: impl Iterator<Item = TaskId>) -> Result<Vec<TaskRow>, Fault> {
+async fn read_tasks(
+    tx: &mut Tx<'_>,
+    ids: impl Iterator<Item = TaskId>,
+) -> Result<Vec<TaskRow>, Fault> {
     let ids: Vec<_> = ids.map(|id| id.0).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let mut sql = tx.sql("select ");
-    sql.push(TaskRow::COLUMNS).push(" from ~task t where ").ids("t.id", ids);
+    sql.push(TaskRow::COLUMNS)
+        .push(" from ~task t where ")
+        .ids("t.id", ids);
     let mut rows = tx.fetch(sql).await?;
     rows.rows().map(|mut row| TaskRow::read(&mut row)).collect()
 }
@@ -484,7 +514,10 @@ async fn read_tasks(tx: &mut Tx<'_>, ids: impl Iterator<Item = TaskId>) -> Resul
 pub(crate) struct KindRules(HashMap<KindKey, Rules>);
 
 impl KindRules {
-    pub(crate) async fn read(tx: &mut Tx<'_>, kinds: impl Iterator<Item = KindKey>) -> Result<Self, Fault> {
+    pub(crate) async fn read(
+        tx: &mut Tx<'_>,
+        kinds: impl Iterator<Item = KindKey>,
+    ) -> Result<Self, Fault> {
         let kinds: HashSet<i64> = kinds.map(|kind| kind.0).collect();
         if kinds.is_empty() {
             return Ok(Self(HashMap::new()));
@@ -506,5 +539,6 @@ impl KindRules {
 }
 
 pub(crate) fn parse_rules(text: &str) -> Result<Rules, Fault> {
-    serde_json::from_str(text).map_err(|error| Fault::broken(format!("the rules of a kind cannot be read: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| Fault::broken(format!("the rules of a kind cannot be read: {error}")))
 }

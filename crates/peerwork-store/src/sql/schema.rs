@@ -108,7 +108,11 @@ fn create_table(dialect: &Dialect) -> String {
         Database::Postgres => ("text", ""),
         Database::MySql => ("varbinary(255)", " engine=InnoDB"),
     };
-    let int = if dialect.database == Database::Sqlite { "integer" } else { "bigint" };
+    let int = if dialect.database == Database::Sqlite {
+        "integer"
+    } else {
+        "bigint"
+    };
     format!(
         "create table if not exists {}migration (version {int} not null primary key, name {name} not null, \
          applied_at {int} not null){end}",
@@ -163,7 +167,8 @@ async fn apply_next(tx: &mut Tx<'_>) -> Result<bool, Fault> {
         return Ok(true);
     }
     if status.applied.is_none() {
-        if let Some(create) = create_schema(&tx.dialect).filter(|_| tx.database() == Database::Postgres)
+        if let Some(create) =
+            create_schema(&tx.dialect).filter(|_| tx.database() == Database::Postgres)
             && !exists(tx, "schema").await?
         {
             tx.run(create).await?;
@@ -171,13 +176,21 @@ async fn apply_next(tx: &mut Tx<'_>) -> Result<bool, Fault> {
         tx.run(create_table(&tx.dialect)).await?;
     }
     let done = status.applied.unwrap_or(0);
-    let next = MIGRATIONS.iter().find(|m| m.version > done).expect("KNOWN is the last one");
+    let next = MIGRATIONS
+        .iter()
+        .find(|m| m.version > done)
+        .expect("KNOWN is the last one");
     for statement in statements(&next.render(&tx.dialect)) {
         tx.run(statement).await?;
     }
     let now = tx.now().await?;
     let mut sql = tx.sql("insert into ~migration (version, name, applied_at) values (");
-    sql.bind(u64::from(next.version)).push(", ").bind(next.name.to_owned()).push(", ").bind(now).push(")");
+    sql.bind(u64::from(next.version))
+        .push(", ")
+        .bind(next.name.to_owned())
+        .push(", ")
+        .bind(now)
+        .push(")");
     tx.execute(sql).await?;
     Ok(next.version == KNOWN)
 }
@@ -191,7 +204,10 @@ async fn step_mysql(engine: &Engine) -> Result<bool, Fault> {
         let mut sql = tx.sql("select get_lock(");
         sql.bind(lock_name(&engine.dialect)).push(", 60)");
         if tx.fetch(sql).await?.single_int()? != 1 {
-            return Err(Fault::new(FaultSort::Unavailable, "another process has been migrating for a minute"));
+            return Err(Fault::new(
+                FaultSort::Unavailable,
+                "another process has been migrating for a minute",
+            ));
         }
     }
     let done = match apply_next(&mut tx).await {
@@ -215,7 +231,11 @@ async fn set_wal(engine: &Engine) -> Result<(), Fault> {
         type Answer = ();
 
         async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-            let mode = tx.fetch(tx.sql("pragma journal_mode")).await?.first().map(|mut row| row.text());
+            let mode = tx
+                .fetch(tx.sql("pragma journal_mode"))
+                .await?
+                .first()
+                .map(|mut row| row.text());
             if mode.transpose()?.as_deref() != Some("wal") {
                 tx.fetch(tx.sql("pragma journal_mode = wal")).await?;
             }
@@ -231,9 +251,17 @@ async fn set_wal(engine: &Engine) -> Result<(), Fault> {
 
 /// Text of several statements, one by one.
 fn statements(text: &str) -> Vec<String> {
-    let uncommented: String =
-        text.lines().filter(|line| !line.trim_start().starts_with("--")).map(|line| format!("{line}\n")).collect();
-    uncommented.split(";\n").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    let uncommented: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    uncommented
+        .split(";\n")
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn lock_name(dialect: &Dialect) -> String {
@@ -250,7 +278,11 @@ fn lock_name(dialect: &Dialect) -> String {
 pub(crate) async fn status(tx: &mut Tx<'_>) -> Result<MigrationStatus, Fault> {
     let applied = if exists(tx, "migration").await? {
         let sql = tx.sql("select max(version) from ~migration");
-        let max = tx.fetch(sql).await?.first().map_or(Ok(None), |mut row| row.opt_int());
+        let max = tx
+            .fetch(sql)
+            .await?
+            .first()
+            .map_or(Ok(None), |mut row| row.opt_int());
         let max = max.map_err(|_| foreign(&tx.dialect, "migration"))?;
         max.map(|version| u32::try_from(version).unwrap_or(u32::MAX))
     } else {
@@ -259,7 +291,10 @@ pub(crate) async fn status(tx: &mut Tx<'_>) -> Result<MigrationStatus, Fault> {
     if applied.is_none() && tx.database() != Database::MySql && exists(tx, "task").await? {
         return Err(foreign(&tx.dialect, "task"));
     }
-    Ok(MigrationStatus { known: KNOWN, applied })
+    Ok(MigrationStatus {
+        known: KNOWN,
+        applied,
+    })
 }
 
 fn foreign(dialect: &Dialect, table: &str) -> Fault {
@@ -278,17 +313,21 @@ async fn exists(tx: &mut Tx<'_>, what: &'static str) -> Result<bool, Fault> {
     let mut sql = tx.sql("select count(*) from ");
     match (tx.database(), what) {
         (Database::Postgres, "schema") => {
-            sql.push("information_schema.schemata where schema_name = ").bind(schema);
+            sql.push("information_schema.schemata where schema_name = ")
+                .bind(schema);
         }
         (Database::Sqlite, _) => {
-            sql.push("sqlite_master where type = 'table' and name = ").bind(name);
+            sql.push("sqlite_master where type = 'table' and name = ")
+                .bind(name);
         }
         (Database::Postgres, _) => {
-            sql.push("information_schema.tables where table_schema = coalesce(").bind(schema);
+            sql.push("information_schema.tables where table_schema = coalesce(")
+                .bind(schema);
             sql.push(", current_schema()) and table_name = ").bind(name);
         }
         (Database::MySql, _) => {
-            sql.push("information_schema.tables where table_schema = database() and table_name = ").bind(name);
+            sql.push("information_schema.tables where table_schema = database() and table_name = ")
+                .bind(name);
         }
     }
     Ok(tx.fetch(sql).await?.single_int()? > 0)

@@ -60,14 +60,25 @@ pub struct Capabilities {
 impl Default for Capabilities {
     /// All of them: each database is asked only for those that it has.
     fn default() -> Self {
-        Self { skip_locked: true, listen_notify: true, returning: true, lateral: true, advisory_locks: true }
+        Self {
+            skip_locked: true,
+            listen_notify: true,
+            returning: true,
+            lateral: true,
+            advisory_locks: true,
+        }
     }
 }
 
 impl Capabilities {
     /// None of them.
-    pub const NONE: Self =
-        Self { skip_locked: false, listen_notify: false, returning: false, lateral: false, advisory_locks: false };
+    pub const NONE: Self = Self {
+        skip_locked: false,
+        listen_notify: false,
+        returning: false,
+        lateral: false,
+        advisory_locks: false,
+    };
 }
 
 /// One of the three databases.
@@ -130,7 +141,11 @@ impl Settings {
 
     /// The prefix in force.
     pub(crate) fn prefix(&self) -> &str {
-        if self.prefix.is_empty() { Self::DEFAULT_PREFIX } else { &self.prefix }
+        if self.prefix.is_empty() {
+            Self::DEFAULT_PREFIX
+        } else {
+            &self.prefix
+        }
     }
 
     /// Checks what becomes part of SQL text.
@@ -141,7 +156,9 @@ impl Settings {
         let plain = |text: &str, bytes_max: usize| {
             text.len() <= bytes_max
                 && text.starts_with(|c: char| c.is_ascii_lowercase())
-                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         };
         let invalid = |message| Err(Error::new(ErrorKind::Invalid, message));
         if !plain(self.prefix(), Self::PREFIX_BYTES_MAX) {
@@ -152,9 +169,10 @@ impl Settings {
             ));
         }
         match &self.schema {
-            Some(schema) if database != Database::Postgres => {
-                invalid(format!("schema {schema:?}: only PostgreSQL has schemas; use a prefix on {}", database.name()))
-            }
+            Some(schema) if database != Database::Postgres => invalid(format!(
+                "schema {schema:?}: only PostgreSQL has schemas; use a prefix on {}",
+                database.name()
+            )),
             Some(schema) if !plain(schema, 63) => invalid(format!(
                 "schema {schema:?}: use up to 63 of a-z, 0-9 and _, beginning with a letter"
             )),
@@ -179,15 +197,26 @@ mod tests {
 
     #[test]
     fn what_becomes_part_of_sql_text_is_checked() {
-        let check = |settings: Settings, database| settings.check(database).map_err(|e| e.to_string());
+        let check =
+            |settings: Settings, database| settings.check(database).map_err(|e| e.to_string());
         assert_eq!(check(Settings::default(), Database::Sqlite), Ok(()));
-        assert_eq!(check(Settings::default().with_prefix("app_1"), Database::MySql), Ok(()));
+        assert_eq!(
+            check(Settings::default().with_prefix("app_1"), Database::MySql),
+            Ok(())
+        );
         for bad in ["1a", "A", "a-b", "a;", "a\"", &"a".repeat(33)] {
-            assert!(check(Settings::default().with_prefix(bad), Database::Sqlite).is_err(), "{bad}");
+            assert!(
+                check(Settings::default().with_prefix(bad), Database::Sqlite).is_err(),
+                "{bad}"
+            );
         }
         let schema = Settings::default().with_schema("jobs");
         assert_eq!(check(schema.clone(), Database::Postgres), Ok(()));
-        assert!(check(schema, Database::Sqlite).unwrap_err().contains("only PostgreSQL"));
+        assert!(
+            check(schema, Database::Sqlite)
+                .unwrap_err()
+                .contains("only PostgreSQL")
+        );
         assert!(check(Settings::default().with_schema("a.b"), Database::Postgres).is_err());
     }
 }

@@ -12,18 +12,27 @@ use sqlx::{Arguments, AssertSqlSafe, Decode, Row, TypeInfo, ValueRef};
 impl Link for SqliteConnection {
     async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
         let args = arguments(sql.args)?;
-        let rows = sqlx::query_with(AssertSqlSafe(sql.text), args).fetch_all(self).await.map_err(sort)?;
+        let rows = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .fetch_all(self)
+            .await
+            .map_err(sort)?;
         decode(&rows)
     }
 
     async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
         let args = arguments(sql.args)?;
-        let done = sqlx::query_with(AssertSqlSafe(sql.text), args).execute(self).await.map_err(sort)?;
+        let done = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .execute(self)
+            .await
+            .map_err(sort)?;
         Ok(done.rows_affected())
     }
 
     async fn run(&mut self, text: String) -> Result<(), Fault> {
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(self).await.map_err(sort)?;
+        sqlx::raw_sql(AssertSqlSafe(text))
+            .execute(self)
+            .await
+            .map_err(sort)?;
         Ok(())
     }
 }
@@ -71,7 +80,10 @@ fn decode(rows: &[SqliteRow]) -> Result<Rows, Fault> {
 
 pub(crate) fn sort(error: sqlx::Error) -> Fault {
     fault::sort(error, |at| {
-        let code: i32 = at.code().and_then(|code| code.parse().ok()).unwrap_or_default();
+        let code: i32 = at
+            .code()
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_default();
         if at.message().contains("no such table") || at.message().contains("no such column") {
             return FaultSort::Schema;
         }

@@ -1,5 +1,6 @@
 //! The contract, kept with operations: what is asked is checked here, what is done is in `ops`.
 
+use super::SqlStore;
 use super::engine::{Operation, spawned};
 use super::fault::{Fault, FaultSort};
 use super::hints::{self, Notify};
@@ -16,12 +17,11 @@ use super::ops::steer::Steer;
 use super::ops::upkeep::{Promote, Prune, Sweep, Wake};
 use super::schema::{self, MigrationStatus};
 use super::tx::Tx;
-use super::SqlStore;
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse, Rules, RunId, Status,
-    TaskId, Timestamp,
+    BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse,
+    Rules, RunId, Status, TaskId, Timestamp,
 };
 use std::collections::HashSet;
 
@@ -29,7 +29,10 @@ fn check_batch<T>(operation: &str, items: &[T]) -> Result<()> {
     if items.len() <= BATCH_MAX {
         return Ok(());
     }
-    let message = format!("{operation}: a batch of {}; split it into batches of {BATCH_MAX} or fewer", items.len());
+    let message = format!(
+        "{operation}: a batch of {}; split it into batches of {BATCH_MAX} or fewer",
+        items.len()
+    );
     Err(Error::new(ErrorKind::Invalid, message))
 }
 
@@ -47,7 +50,14 @@ fn check_payload(what: impl std::fmt::Display, payload: Option<&Vec<u8>>) -> Res
 pub(crate) fn check_new(tasks: &[NewTask]) -> Result<()> {
     check_batch("create tasks", tasks)?;
     for task in tasks {
-        check_payload(format_args!("create task {} of kind {:?}: its input", task.id, task.kind.as_str()), Some(&task.input))?;
+        check_payload(
+            format_args!(
+                "create task {} of kind {:?}: its input",
+                task.id,
+                task.kind.as_str()
+            ),
+            Some(&task.input),
+        )?;
     }
     Ok(())
 }
@@ -82,7 +92,10 @@ impl Store for SqlStore {
 
     async fn check_schema(&self) -> Result<()> {
         match self.migration_status().await?.advice() {
-            Some(advice) => Err(Error::new(ErrorKind::Schema, format!("check the schema: {advice}"))),
+            Some(advice) => Err(Error::new(
+                ErrorKind::Schema,
+                format!("check the schema: {advice}"),
+            )),
             None => Ok(()),
         }
     }
@@ -99,7 +112,13 @@ impl Store for SqlStore {
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
         let mut new: HashSet<TaskId> = self.engine.write(Create::new(tasks)).await?;
         // Of an id that was handed in twice the first one is new.
-        let answer = |id: &TaskId| if new.remove(id) { Created::New } else { Created::Existed };
+        let answer = |id: &TaskId| {
+            if new.remove(id) {
+                Created::New
+            } else {
+                Created::Existed
+            }
+        };
         Ok(ids.iter().map(answer).collect())
     }
 
@@ -118,7 +137,13 @@ impl Store for SqlStore {
     }
 
     async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page> {
-        self.engine.read(List { filter, after, limit: limit.clamp(1, PAGE_MAX) }).await
+        self.engine
+            .read(List {
+                filter,
+                after,
+                limit: limit.clamp(1, PAGE_MAX),
+            })
+            .await
     }
 
     async fn payload(&self, id: TaskId, which: Payload) -> Result<Option<Vec<u8>>> {
@@ -148,7 +173,13 @@ impl Store for SqlStore {
     }
 
     async fn beat(&self, node: NodeId, pulse: Pulse, ttl_ms: u64) -> Result<BeatAnswer> {
-        self.engine.write(RenewLease { node, pulse, ttl_ms }).await
+        self.engine
+            .write(RenewLease {
+                node,
+                pulse,
+                ttl_ms,
+            })
+            .await
     }
 
     async fn retire(&self, node: NodeId) -> Result<bool> {
@@ -189,7 +220,10 @@ impl Store for SqlStore {
             if taken.is_empty() {
                 return Ok(Vec::new());
             }
-            engine.read_here(&Load { taken }).await.map_err(Fault::at_commit)
+            engine
+                .read_here(&Load { taken })
+                .await
+                .map_err(Fault::at_commit)
         })
         .await
     }
@@ -197,7 +231,10 @@ impl Store for SqlStore {
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {
         check_batch("save checkpoints", &saves)?;
         for save in &saves {
-            check_payload(format_args!("save task {}: its checkpoint", save.id), save.checkpoint.as_ref())?;
+            check_payload(
+                format_args!("save task {}: its checkpoint", save.id),
+                save.checkpoint.as_ref(),
+            )?;
         }
         if saves.is_empty() {
             return Ok(Vec::new());
@@ -208,7 +245,10 @@ impl Store for SqlStore {
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {
         check_batch("end runs", &ends)?;
         for end in &ends {
-            check_payload(format_args!("end task {}: its output", end.id), end.output.as_ref())?;
+            check_payload(
+                format_args!("end task {}: its output", end.id),
+                end.output.as_ref(),
+            )?;
         }
         if ends.is_empty() {
             return Ok(Vec::new());
@@ -226,19 +266,35 @@ impl Store for SqlStore {
     }
 
     async fn promote(&self, limit: usize) -> Result<Promoted> {
-        self.engine.write(Promote { limit: limit.min(BATCH_MAX) }).await
+        self.engine
+            .write(Promote {
+                limit: limit.min(BATCH_MAX),
+            })
+            .await
     }
 
     async fn wake(&self, limit: usize) -> Result<usize> {
-        self.engine.write(Wake { limit: limit.min(BATCH_MAX) }).await
+        self.engine
+            .write(Wake {
+                limit: limit.min(BATCH_MAX),
+            })
+            .await
     }
 
     async fn sweep(&self, limit: usize) -> Result<Swept> {
-        self.engine.write(Sweep { limit: limit.min(BATCH_MAX) }).await
+        self.engine
+            .write(Sweep {
+                limit: limit.min(BATCH_MAX),
+            })
+            .await
     }
 
     async fn prune(&self, limit: usize) -> Result<usize> {
-        self.engine.write(Prune { limit: limit.min(BATCH_MAX) }).await
+        self.engine
+            .write(Prune {
+                limit: limit.min(BATCH_MAX),
+            })
+            .await
     }
 
     async fn hint(&self, hint: Hint) -> Result<()> {

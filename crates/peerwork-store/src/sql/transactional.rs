@@ -15,7 +15,11 @@ mod sealed {
     use std::future::Future;
 
     pub trait Sealed {
-        fn create(&mut self, store: &SqlStore, task: NewTask) -> impl Future<Output = Result<Created>> + Send;
+        fn create(
+            &mut self,
+            store: &SqlStore,
+            task: NewTask,
+        ) -> impl Future<Output = Result<Created>> + Send;
     }
 }
 
@@ -31,7 +35,11 @@ pub trait Transactional: sealed::Sealed {
     /// # Errors
     /// `Invalid` if the store is on another database or the input is too long; otherwise what the database said.
     /// Conflicts are not tried again, since only the caller can repeat its transaction.
-    fn create_in(&mut self, store: &SqlStore, task: NewTask) -> impl Future<Output = Result<Created>> + Send {
+    fn create_in(
+        &mut self,
+        store: &SqlStore,
+        task: NewTask,
+    ) -> impl Future<Output = Result<Created>> + Send {
         self.create(store, task)
     }
 }
@@ -47,11 +55,17 @@ async fn create(
 ) -> Result<Created> {
     let dialect = store.engine.dialect.clone();
     if dialect.database != database {
-        let text = format!("it is one of {}, the store is on {}", database.name(), dialect.database.name());
+        let text = format!(
+            "it is one of {}, the store is on {}",
+            database.name(),
+            dialect.database.name()
+        );
         return Err(Fault::new(FaultSort::Invalid, text).into_error(NAME));
     }
     check_new(std::slice::from_ref(&task))?;
-    create_in(&mut Tx::new(link, dialect), &task).await.map_err(|fault| fault.into_error(NAME))
+    create_in(&mut Tx::new(link, dialect), &task)
+        .await
+        .map_err(|fault| fault.into_error(NAME))
 }
 
 macro_rules! transactional {

@@ -24,18 +24,30 @@ pub(crate) struct Bulk {
 
 impl Bulk {
     pub(crate) fn new(table: &'static Table, rows: usize) -> Self {
-        Self { table, values: Vec::with_capacity(rows * table.columns.len()) }
+        Self {
+            table,
+            values: Vec::with_capacity(rows * table.columns.len()),
+        }
     }
 
     pub(crate) fn row<const N: usize>(&mut self, values: [Value; N]) {
-        assert_eq!(N, self.table.columns.len(), "a row has a value for every column");
+        assert_eq!(
+            N,
+            self.table.columns.len(),
+            "a row has a value for every column"
+        );
         self.values.extend(values);
     }
 
     /// Replaces a value of the last row by the time at which it is inserted.
     pub(crate) fn set_now(&mut self, column: &'static str) {
         let width = self.table.columns.len();
-        let at = self.table.columns.iter().position(|known| known.0 == column).expect("the table has this column");
+        let at = self
+            .table
+            .columns
+            .iter()
+            .position(|known| known.0 == column)
+            .expect("the table has this column");
         let row = self.values.len() - width;
         self.values[row + at] = Value::Now;
     }
@@ -73,26 +85,37 @@ pub(crate) enum OnDuplicate {
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(link: &'a mut dyn Link, dialect: Arc<Dialect>) -> Self {
-        Self { link, dialect, now: None }
+        Self {
+            link,
+            dialect,
+            now: None,
+        }
     }
 
     pub(crate) async fn begin(&mut self, own: bool) -> Result<(), Fault> {
         let begin = match (self.dialect.database, self.dialect.isolation) {
             // Taking the lock at the first write instead would fail where others have written since.
             (Database::Sqlite, _) => "begin immediate",
-            (Database::Postgres, Isolation::ReadCommitted) => "begin isolation level read committed",
+            (Database::Postgres, Isolation::ReadCommitted) => {
+                "begin isolation level read committed"
+            }
             (Database::Postgres, Isolation::Serializable) => "begin isolation level serializable",
             (Database::MySql, _) => "start transaction",
         };
         if self.dialect.database == Database::MySql && !own {
             // For the next transaction only. The default, REPEATABLE READ, locks gaps, and others' inserts with them.
-            self.link.run("set transaction isolation level read committed".to_owned()).await?;
+            self.link
+                .run("set transaction isolation level read committed".to_owned())
+                .await?;
         }
         self.link.run(begin.to_owned()).await
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Fault> {
-        self.link.run("commit".to_owned()).await.map_err(Fault::at_commit)
+        self.link
+            .run("commit".to_owned())
+            .await
+            .map_err(Fault::at_commit)
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
@@ -151,16 +174,24 @@ impl<'a> Tx<'a> {
     }
 
     /// Inserts rows, a few statements for all of them.
-    pub(crate) async fn insert(&mut self, bulk: Bulk, duplicate: OnDuplicate) -> Result<u64, Fault> {
+    pub(crate) async fn insert(
+        &mut self,
+        bulk: Bulk,
+        duplicate: OnDuplicate,
+    ) -> Result<u64, Fault> {
         let (table, width) = (bulk.table, bulk.table.columns.len());
         let mut affected = 0;
         let groups = bulk.groups().into_iter();
-        let chunks: Vec<_> = groups.flat_map(|rows| self.dialect.chunks(rows, width)).collect();
+        let chunks: Vec<_> = groups
+            .flat_map(|rows| self.dialect.chunks(rows, width))
+            .collect();
         let mut values = bulk.values.into_iter();
         for rows in chunks.into_iter().filter(|rows| *rows > 0) {
             let chunk: Vec<Value> = values.by_ref().take(rows * width).collect();
             let mut sql = self.sql("insert into ~");
-            sql.push(table.name).push_on(Database::Postgres, " as old").push_on(Database::Sqlite, " as old");
+            sql.push(table.name)
+                .push_on(Database::Postgres, " as old")
+                .push_on(Database::Sqlite, " as old");
             sql.push(" (");
             for (i, column) in table.columns.iter().enumerate() {
                 sql.push(if i > 0 { "," } else { "" }).push(column.0);
@@ -206,7 +237,11 @@ fn push_values(sql: &mut Sql, width: usize, values: Vec<Value>) {
 /// A column of times that are `Now` is written as an expression beside the arrays.
 fn push_unnest(sql: &mut Sql, table: &'static Table, values: Vec<Value>) {
     let width = table.columns.len();
-    let is_now: Vec<bool> = values.iter().take(width).map(|value| *value == Value::Now).collect();
+    let is_now: Vec<bool> = values
+        .iter()
+        .take(width)
+        .map(|value| *value == Value::Now)
+        .collect();
     sql.push("select ");
     for (i, column) in table.columns.iter().enumerate() {
         sql.push(if i > 0 { "," } else { "" });
@@ -216,9 +251,21 @@ fn push_unnest(sql: &mut Sql, table: &'static Table, values: Vec<Value>) {
             sql.push("u.").push(column.0);
         }
     }
-    let sorts: Vec<_> = table.columns.iter().zip(&is_now).filter(|(_, now)| !**now).map(|(c, _)| c.1).collect();
-    let values = values.into_iter().enumerate().filter(|(i, _)| !is_now[i % width]).map(|(_, value)| value);
-    sql.push(" from ").unnest(&sorts, values.collect()).push(" u(");
+    let sorts: Vec<_> = table
+        .columns
+        .iter()
+        .zip(&is_now)
+        .filter(|(_, now)| !**now)
+        .map(|(c, _)| c.1)
+        .collect();
+    let values = values
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| !is_now[i % width])
+        .map(|(_, value)| value);
+    sql.push(" from ")
+        .unnest(&sorts, values.collect())
+        .push(" u(");
     let mut first = true;
     for (column, _) in table.columns.iter().zip(&is_now).filter(|(_, now)| !**now) {
         sql.push(if first { "" } else { "," }).push(column.0);

@@ -155,7 +155,10 @@ impl Row<'_> {
             Cell::Bytes(_) => "bytes",
             Cell::Text(_) => "text",
         };
-        Fault::broken(format!("column {} is {found} where {expected} was expected", self.at))
+        Fault::broken(format!(
+            "column {} is {found} where {expected} was expected",
+            self.at
+        ))
     }
 
     pub(crate) fn opt_int(&mut self) -> Result<Option<i64>, Fault> {
@@ -167,7 +170,8 @@ impl Row<'_> {
     }
 
     pub(crate) fn int(&mut self) -> Result<i64, Fault> {
-        self.opt_int()?.ok_or_else(|| self.wrong(&Cell::Null, "a number"))
+        self.opt_int()?
+            .ok_or_else(|| self.wrong(&Cell::Null, "a number"))
     }
 
     pub(crate) fn opt_id(&mut self) -> Result<Option<Uuid>, Fault> {
@@ -183,7 +187,8 @@ impl Row<'_> {
     }
 
     pub(crate) fn id(&mut self) -> Result<Uuid, Fault> {
-        self.opt_id()?.ok_or_else(|| self.wrong(&Cell::Null, "an id"))
+        self.opt_id()?
+            .ok_or_else(|| self.wrong(&Cell::Null, "an id"))
     }
 
     pub(crate) fn opt_bytes(&mut self) -> Result<Option<Vec<u8>>, Fault> {
@@ -208,7 +213,8 @@ impl Row<'_> {
     }
 
     pub(crate) fn text(&mut self) -> Result<String, Fault> {
-        self.opt_text()?.ok_or_else(|| self.wrong(&Cell::Null, "text"))
+        self.opt_text()?
+            .ok_or_else(|| self.wrong(&Cell::Null, "text"))
     }
 
     pub(crate) fn name(&mut self, what: &'static str) -> Result<Name, Fault> {
@@ -239,8 +245,11 @@ impl Row<'_> {
 
 /// The status with this number.
 pub(crate) fn status(code: i64) -> Result<Status, Fault> {
-    Status::from_code(code)
-        .ok_or_else(|| Fault::broken(format!("{code} is no status that this version knows; upgrade it")))
+    Status::from_code(code).ok_or_else(|| {
+        Fault::broken(format!(
+            "{code} is no status that this version knows; upgrade it"
+        ))
+    })
 }
 
 #[cfg(test)]

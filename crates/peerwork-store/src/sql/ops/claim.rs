@@ -8,7 +8,9 @@ use crate::sql::rows::{Placed, TaskRow, read, select};
 use crate::sql::tx::Tx;
 use crate::sql::value::Value;
 use crate::{Claim, Claimed};
-use peerwork_core::{BATCH_MAX, Event, Grant, NodeId, Place, Rules, RunId, TaskId, Transition, decide};
+use peerwork_core::{
+    BATCH_MAX, Event, Grant, NodeId, Place, Rules, RunId, TaskId, Transition, decide,
+};
 use std::collections::HashMap;
 
 /// The move from `ready` to `running`.
@@ -23,7 +25,10 @@ impl Take {
         for grant in claim.grants.into_iter().filter(|grant| grant.tasks > 0) {
             match grants.iter_mut().find(|known| known.lane == grant.lane) {
                 Some(known) => known.tasks = known.tasks.saturating_add(grant.tasks).min(BATCH_MAX),
-                None => grants.push(Grant { tasks: grant.tasks.min(BATCH_MAX), ..grant }),
+                None => grants.push(Grant {
+                    tasks: grant.tasks.min(BATCH_MAX),
+                    ..grant
+                }),
             }
         }
         claim.grants = grants;
@@ -41,17 +46,22 @@ impl Operation for Take {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Placed>, Fault> {
         let claim = &self.claim;
-        let found =
-            if tx.dialect.capabilities.lateral { all_lanes(tx, claim).await? } else { lane_by_lane(tx, claim).await? };
+        let found = if tx.dialect.capabilities.lateral {
+            all_lanes(tx, claim).await?
+        } else {
+            lane_by_lane(tx, claim).await?
+        };
         if found.is_empty() {
             return Ok(found);
         }
         let now = tx.now().await?;
         let mut moves = Vec::with_capacity(found.len());
         for old in found {
-            if let Ok(Transition::To(to)) = decide(&old.task, &Rules::default(), Event::Claim, now) {
+            if let Ok(Transition::To(to)) = decide(&old.task, &Rules::default(), Event::Claim, now)
+            {
                 let mut new = old.with(to, now);
-                (new.run, new.node, new.started_at) = (Some(claim.run), Some(claim.node), Some(now));
+                (new.run, new.node, new.started_at) =
+                    (Some(claim.run), Some(claim.node), Some(now));
                 moves.push(Move::new(old, new));
             }
         }
@@ -67,19 +77,39 @@ const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 async fn all_lanes(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
     let mut sql = tx.sql("select ");
     sql.now().push(", c.* from unnest(");
-    sql.bind(Value::Ids(claim.grants.iter().map(|grant| Some(grant.lane.0)).collect())).push("::uuid[], ");
-    sql.bind(Value::Ints(claim.grants.iter().map(|grant| Some(grant.tasks as i64)).collect()));
+    sql.bind(Value::Ids(
+        claim
+            .grants
+            .iter()
+            .map(|grant| Some(grant.lane.0))
+            .collect(),
+    ))
+    .push("::uuid[], ");
+    sql.bind(Value::Ints(
+        claim
+            .grants
+            .iter()
+            .map(|grant| Some(grant.tasks as i64))
+            .collect(),
+    ));
     sql.push(
         "::bigint[]) g(lane, tasks) cross join lateral (\
          select r.id, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.lane, r.kind, r.child, r.rank_no \
          from ~ready r where r.lane = g.lane and ",
     );
     sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
-    sql.push(ORDER).push("g.tasks").for_update_skip_locked().push(") c where exists (select 1 from ~node where id = ");
+    sql.push(ORDER)
+        .push("g.tasks")
+        .for_update_skip_locked()
+        .push(") c where exists (select 1 from ~node where id = ");
     // Rows are locked one by one as they are asked for: none is locked beyond a batch.
-    sql.bind(claim.node).push(" and alive = 1) limit ").bind(BATCH_MAX);
+    sql.bind(claim.node)
+        .push(" and alive = 1) limit ")
+        .bind(BATCH_MAX);
     let mut rows = tx.fetch(sql).await?;
-    rows.rows().map(|mut row| read(tx, Place::Ready, &mut row)).collect()
+    rows.rows()
+        .map(|mut row| read(tx, Place::Ready, &mut row))
+        .collect()
 }
 
 async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
@@ -95,9 +125,13 @@ async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fau
             break;
         }
         let mut sql = select(tx, Place::Ready);
-        sql.push(" r where r.lane = ").bind(grant.lane).push(" and ");
+        sql.push(" r where r.lane = ")
+            .bind(grant.lane)
+            .push(" and ");
         sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
-        sql.push(ORDER).bind(grant.tasks.min(room)).for_update_skip_locked();
+        sql.push(ORDER)
+            .bind(grant.tasks.min(room))
+            .for_update_skip_locked();
         let mut rows = tx.fetch(sql).await?;
         for mut row in rows.rows() {
             found.push(read(tx, Place::Ready, &mut row)?);
@@ -114,7 +148,10 @@ pub(crate) struct HeldBy {
 
 impl HeldBy {
     pub(crate) fn of(claim: &Claim) -> Self {
-        Self { node: claim.node, run: claim.run }
+        Self {
+            node: claim.node,
+            run: claim.run,
+        }
     }
 }
 
@@ -124,9 +161,15 @@ impl Operation for HeldBy {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Placed>, Fault> {
         let mut sql = select(tx, Place::Running);
-        sql.push(" where node = ").bind(self.node).push(" and run_id = ").bind(self.run).push(" order by id");
+        sql.push(" where node = ")
+            .bind(self.node)
+            .push(" and run_id = ")
+            .bind(self.run)
+            .push(" order by id");
         let mut rows = tx.fetch(sql).await?;
-        rows.rows().map(|mut row| read(tx, Place::Running, &mut row)).collect()
+        rows.rows()
+            .map(|mut row| read(tx, Place::Running, &mut row))
+            .collect()
     }
 }
 
@@ -141,7 +184,8 @@ impl Operation for Load {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
         let mut sql = tx.sql("select ");
-        sql.push(TaskRow::COLUMNS).push(", t.input from ~task t where ");
+        sql.push(TaskRow::COLUMNS)
+            .push(", t.input from ~task t where ");
         sql.ids("t.id", self.taken.iter().map(|row| row.id.0));
         let mut tasks = HashMap::with_capacity(self.taken.len());
         for mut row in tx.fetch(sql).await?.rows() {
@@ -173,7 +217,12 @@ impl Operation for Load {
 impl Load {
     /// A task that is claimed for the first time has none.
     async fn checkpoints(&self, tx: &mut Tx<'_>) -> Result<HashMap<TaskId, Vec<u8>>, Fault> {
-        let again: Vec<_> = self.taken.iter().filter(|row| row.task.attempt > 1).map(|row| row.id.0).collect();
+        let again: Vec<_> = self
+            .taken
+            .iter()
+            .filter(|row| row.task.attempt > 1)
+            .map(|row| row.id.0)
+            .collect();
         if again.is_empty() {
             return Ok(HashMap::new());
         }

@@ -24,7 +24,10 @@ impl Create {
     pub(crate) fn new(mut tasks: Vec<NewTask>) -> Self {
         tasks.sort_by_key(|task| task.id);
         tasks.dedup_by_key(|task| task.id);
-        Self { tasks, looks_first: AtomicBool::new(false) }
+        Self {
+            tasks,
+            looks_first: AtomicBool::new(false),
+        }
     }
 }
 
@@ -42,7 +45,11 @@ impl Operation for Create {
         } else {
             HashSet::new()
         };
-        let new: Vec<&NewTask> = self.tasks.iter().filter(|task| !there.contains(&task.id)).collect();
+        let new: Vec<&NewTask> = self
+            .tasks
+            .iter()
+            .filter(|task| !there.contains(&task.id))
+            .collect();
         let inserted = insert(tx, &new).await;
         if matches!(&inserted, Err(fault) if fault.sort == FaultSort::Duplicate) {
             self.looks_first.store(true, Ordering::Relaxed);
@@ -63,7 +70,14 @@ impl Operation for Create {
 /// The row of a task as it is created. Its time is not known yet, and no part of what is decided here.
 fn placed(new: &NewTask) -> Placed {
     let task = Task::new(new.start, new.due, Timestamp(0));
-    Placed::new(new.id, task, new.lane(), KindKey::new(&new.kind), new.priority, new.parent.is_some())
+    Placed::new(
+        new.id,
+        task,
+        new.lane(),
+        KindKey::new(&new.kind),
+        new.priority,
+        new.parent.is_some(),
+    )
 }
 
 async fn existing(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>, Fault> {
@@ -98,10 +112,17 @@ async fn insert(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault> {
 }
 
 async fn insert_places(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault> {
-    let (mut ready, mut parked) = (Bulk::new(&READY, tasks.len()), Bulk::new(&PARKED, tasks.len()));
+    let (mut ready, mut parked) = (
+        Bulk::new(&READY, tasks.len()),
+        Bulk::new(&PARKED, tasks.len()),
+    );
     for new in tasks {
         let row = placed(new);
-        let bulk = if row.place() == Place::Ready { &mut ready } else { &mut parked };
+        let bulk = if row.place() == Place::Ready {
+            &mut ready
+        } else {
+            &mut parked
+        };
         row.insert_into(bulk, None);
         bulk.set_now("ready_at");
     }
@@ -113,7 +134,9 @@ async fn insert_places(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault>
 /// Everything in one statement, for databases whose `WITH` may write.
 async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>, Fault> {
     use Sort::{Bytes, Id, Int, Text};
-    const SORTS: [Sort; 15] = [Id, Id, Text, Text, Text, Int, Int, Id, Bytes, Int, Int, Int, Int, Int, Int];
+    const SORTS: [Sort; 15] = [
+        Id, Id, Text, Text, Text, Int, Int, Id, Bytes, Int, Int, Int, Int, Int, Int,
+    ];
     let mut values = Vec::with_capacity(tasks.len() * SORTS.len());
     for new in tasks {
         let row = placed(new);
@@ -166,7 +189,11 @@ pub(crate) async fn create_in(tx: &mut Tx<'_>, task: &NewTask) -> Result<Created
     let one = std::slice::from_ref(task);
     if tx.dialect.capabilities.returning {
         let new = insert_returning(tx, one).await?;
-        return Ok(if new.is_empty() { Created::Existed } else { Created::New });
+        return Ok(if new.is_empty() {
+            Created::Existed
+        } else {
+            Created::New
+        });
     }
     let mut bulk = Bulk::new(&TASK, 1);
     task_row(&mut bulk, task);
@@ -178,7 +205,14 @@ pub(crate) async fn create_in(tx: &mut Tx<'_>, task: &NewTask) -> Result<Created
             other => other?,
         },
         Database::Sqlite | Database::Postgres => {
-            tx.insert(bulk, OnDuplicate::Do { standard: "(id) do nothing", mysql: "" }).await?
+            tx.insert(
+                bulk,
+                OnDuplicate::Do {
+                    standard: "(id) do nothing",
+                    mysql: "",
+                },
+            )
+            .await?
         }
     };
     if inserted == 0 {

@@ -25,12 +25,16 @@ impl Operation for EndRuns {
             return Ok(vec![Ended::Lost; self.ends.len()]);
         }
         let now = tx.now().await?;
-        let mut moves: HashMap<_, Move> =
-            held.into_iter().map(|row| (row.id, Move::new(row.clone(), row))).collect();
+        let mut moves: HashMap<_, Move> = held
+            .into_iter()
+            .map(|row| (row.id, Move::new(row.clone(), row)))
+            .collect();
         let (mut answers, mut failed) = (Vec::with_capacity(self.ends.len()), Vec::new());
         for end in &self.ends {
             // The fence: nobody but the run that holds it ends it, and only once.
-            let held = moves.get_mut(&end.id).filter(|m| m.new.task.status.is_held() && m.new.run == Some(end.run));
+            let held = moves
+                .get_mut(&end.id)
+                .filter(|m| m.new.task.status.is_held() && m.new.run == Some(end.run));
             let Some(m) = held else {
                 answers.push(Ended::Lost);
                 continue;
@@ -60,6 +64,13 @@ impl Operation for EndRuns {
 
 /// The error to keep. Of a task that is gone nothing is kept.
 fn failure(end: &End, attempt: u32, to: Status) -> Option<Failed> {
-    let error = end.error.clone().filter(|_| matches!(end.event, Event::Err { .. }) && to != Status::Deleted)?;
-    Some(Failed { id: end.id, attempt, error })
+    let error = end
+        .error
+        .clone()
+        .filter(|_| matches!(end.event, Event::Err { .. }) && to != Status::Deleted)?;
+    Some(Failed {
+        id: end.id,
+        attempt,
+        error,
+    })
 }

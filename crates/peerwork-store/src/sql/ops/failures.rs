@@ -24,7 +24,11 @@ pub(crate) struct Failed {
     pub error: String,
 }
 
-pub(crate) async fn record(tx: &mut Tx<'_>, failed: Vec<Failed>, now: Timestamp) -> Result<(), Fault> {
+pub(crate) async fn record(
+    tx: &mut Tx<'_>,
+    failed: Vec<Failed>,
+    now: Timestamp,
+) -> Result<(), Fault> {
     if failed.is_empty() {
         return Ok(());
     }
@@ -33,7 +37,12 @@ pub(crate) async fn record(tx: &mut Tx<'_>, failed: Vec<Failed>, now: Timestamp)
     let crowded: Vec<TaskId> = failed.iter().filter(many).map(|failed| failed.id).collect();
     let mut bulk = Bulk::new(&FAILURE, failed.len());
     for failed in failed {
-        bulk.row([failed.id.into(), failed.attempt.into(), now.into(), bounded_error(&failed.error).into()]);
+        bulk.row([
+            failed.id.into(),
+            failed.attempt.into(),
+            now.into(),
+            bounded_error(&failed.error).into(),
+        ]);
     }
     let replace = OnDuplicate::Do {
         standard: "(task_id, attempt) do update set failed_at = excluded.failed_at, error = excluded.error",
@@ -48,7 +57,8 @@ async fn forget_oldest(tx: &mut Tx<'_>, ids: Vec<TaskId>) -> Result<(), Fault> {
         return Ok(());
     }
     let mut sql = tx.sql("select task_id, attempt from ~failure where ");
-    sql.ids("task_id", ids.into_iter().map(|id| id.0)).push(" order by task_id, attempt");
+    sql.ids("task_id", ids.into_iter().map(|id| id.0))
+        .push(" order by task_id, attempt");
     let mut attempts: BTreeMap<_, Vec<i64>> = BTreeMap::new();
     for mut row in tx.fetch(sql).await?.rows() {
         attempts.entry(row.id()?).or_default().push(row.int()?);

@@ -21,19 +21,36 @@ impl Operation for Look {
     type Answer = Glance;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Glance, Fault> {
-        let stopping = Status::ALL.into_iter().filter(|status| status.is_stopping()).map(Status::code);
+        let stopping = Status::ALL
+            .into_iter()
+            .filter(|status| status.is_stopping())
+            .map(Status::code);
         let mut sql = tx.sql("select ");
-        sql.number(SUMMARY).push(", ").bind(self.node).push(", ").bind(self.node).push(", ").now();
-        sql.push(", (select count(*) from ~running where node = ").bind(self.node).push(
-            "), \
+        sql.number(SUMMARY)
+            .push(", ")
+            .bind(self.node)
+            .push(", ")
+            .bind(self.node)
+            .push(", ")
+            .now();
+        sql.push(", (select count(*) from ~running where node = ")
+            .bind(self.node)
+            .push(
+                "), \
              case when exists (select 1 from ~ready) then 1 else 0 end, \
              case when exists (select 1 from ~node n where n.alive = 0 \
              and exists (select 1 from ~running r where r.node = n.id)) then 1 else 0 end, \
              case when exists (select 1 from ~inbox where seen = 0) then 1 else 0 end, \
              (select min(due_at) from ~parked where due_at is not null)",
-        );
-        sql.push(" union all select ").number(WISH).push(", id, run_id, status, 0, 0, 0, 0, null from ~running");
-        sql.push(" where node = ").bind(self.node).push(" and status in (").numbers(stopping).push(")");
+            );
+        sql.push(" union all select ")
+            .number(WISH)
+            .push(", id, run_id, status, 0, 0, 0, 0, null from ~running");
+        sql.push(" where node = ")
+            .bind(self.node)
+            .push(" and status in (")
+            .numbers(stopping)
+            .push(")");
         sql.push(" union all select ").number(PEER);
         sql.push(", id, id, seq, ttl_ms, lease_until, 0, 0, null from ~node where alive = 1");
 
@@ -51,11 +68,17 @@ impl Operation for Look {
                 }
                 WISH => {
                     let status = status(row.int()?)?;
-                    glance.wishes.push(Wished { id: TaskId(id), run: RunId(run), status });
+                    glance.wishes.push(Wished {
+                        id: TaskId(id),
+                        run: RunId(run),
+                        status,
+                    });
                 }
                 _ => {
                     let (seq, ttl_ms) = (unsigned(row.int()?), unsigned(row.int()?));
-                    glance.peers.push((NodeId(id), seq, ttl_ms, Timestamp(row.int()?)));
+                    glance
+                        .peers
+                        .push((NodeId(id), seq, ttl_ms, Timestamp(row.int()?)));
                 }
             }
         }

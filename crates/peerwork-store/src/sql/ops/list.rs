@@ -33,7 +33,8 @@ impl Operation for List {
             let (found, looked_at) = self.candidates(tx, after, wanted).await?;
             let mut records = records(tx, found.iter().map(|cursor| cursor.id.0).collect()).await?;
             let meant = found.iter().filter_map(|cursor| records.remove(&cursor.id));
-            page.tasks.extend(meant.filter(|task| self.filter.matches(task)));
+            page.tasks
+                .extend(meant.filter(|task| self.filter.matches(task)));
             match looked_at {
                 Some(last) => after = Some(last),
                 None => break,
@@ -41,7 +42,10 @@ impl Operation for List {
         }
         if page.tasks.len() > self.limit {
             page.tasks.truncate(self.limit);
-            page.next = page.tasks.last().map(|task| Cursor { created_at: task.created_at, id: task.id });
+            page.next = page.tasks.last().map(|task| Cursor {
+                created_at: task.created_at,
+                id: task.id,
+            });
         }
         Ok(page)
     }
@@ -61,7 +65,8 @@ impl List {
         if !self.filter.states.is_empty() {
             self.join_places(&mut sql);
         }
-        sql.push(" order by t.created_at desc, t.id desc limit ").bind(wanted);
+        sql.push(" order by t.created_at desc, t.id desc limit ")
+            .bind(wanted);
         let found = cursors(tx, sql).await?;
         if found.len() == wanted {
             let last = found.last().copied();
@@ -91,7 +96,13 @@ impl List {
             sql.push(" and grp = ").bind(group);
         }
         if !self.filter.kinds.is_empty() {
-            sql.push(" and ").texts("kind", self.filter.kinds.iter().map(|kind| kind.as_str().to_owned()));
+            sql.push(" and ").texts(
+                "kind",
+                self.filter
+                    .kinds
+                    .iter()
+                    .map(|kind| kind.as_str().to_owned()),
+            );
         }
         if let Some(parent) = self.filter.parent {
             sql.push(" and parent = ").bind(parent);
@@ -99,27 +110,59 @@ impl List {
         if let Some(Cursor { created_at, id }) = after {
             // Not as a comparison of pairs, which is no index range on MariaDB.
             sql.push(" and created_at <= ").bind(created_at);
-            sql.push(" and (created_at < ").bind(created_at).push(" or id < ").bind(id).push(")");
+            sql.push(" and (created_at < ")
+                .bind(created_at)
+                .push(" or id < ")
+                .bind(id)
+                .push(")");
         }
-        sql.push(" order by created_at desc, id desc limit ").bind(limit);
+        sql.push(" order by created_at desc, id desc limit ")
+            .bind(limit);
     }
 
     /// Narrows down by state, as far as a status alone tells.
     fn join_places(&self, sql: &mut Sql) {
         const JOINS: [(Place, &str, &str); 4] = [
-            (Place::Ready, " left join ~ready r on r.id = t.id", "r.status in ("),
-            (Place::Running, " left join ~running u on u.id = t.id", "u.status in ("),
-            (Place::Parked, " left join ~parked p on p.id = t.id", "p.status in ("),
-            (Place::Done, " left join ~done d on d.id = t.id", "d.status in ("),
+            (
+                Place::Ready,
+                " left join ~ready r on r.id = t.id",
+                "r.status in (",
+            ),
+            (
+                Place::Running,
+                " left join ~running u on u.id = t.id",
+                "u.status in (",
+            ),
+            (
+                Place::Parked,
+                " left join ~parked p on p.id = t.id",
+                "p.status in (",
+            ),
+            (
+                Place::Done,
+                " left join ~done d on d.id = t.id",
+                "d.status in (",
+            ),
         ];
-        let codes = |place| statuses(&self.filter.states).filter(move |s| s.place() == place).map(Status::code);
-        let needed = || JOINS.iter().filter(|(place, ..)| codes(*place).next().is_some());
+        let codes = |place| {
+            statuses(&self.filter.states)
+                .filter(move |s| s.place() == place)
+                .map(Status::code)
+        };
+        let needed = || {
+            JOINS
+                .iter()
+                .filter(|(place, ..)| codes(*place).next().is_some())
+        };
         for (_, join, _) in needed() {
             sql.push(join);
         }
         sql.push(" where (");
         for (i, (place, _, status)) in needed().enumerate() {
-            sql.push(if i > 0 { " or " } else { "" }).push(status).numbers(codes(*place)).push(")");
+            sql.push(if i > 0 { " or " } else { "" })
+                .push(status)
+                .numbers(codes(*place))
+                .push(")");
         }
         sql.push(")");
     }
@@ -127,12 +170,23 @@ impl List {
 
 /// The statuses that some task in one of `states` may have, by [`State::of`] alone.
 fn statuses(states: &[State]) -> impl Iterator<Item = Status> {
-    Status::ALL.into_iter().filter(|status| [0, 1].iter().any(|failures| states.contains(&State::of(*status, *failures))))
+    Status::ALL.into_iter().filter(|status| {
+        [0, 1]
+            .iter()
+            .any(|failures| states.contains(&State::of(*status, *failures)))
+    })
 }
 
 async fn cursors(tx: &mut Tx<'_>, sql: Sql) -> Result<Vec<Cursor>, Fault> {
     let mut rows = tx.fetch(sql).await?;
-    rows.rows().map(|mut row| Ok(Cursor { created_at: Timestamp(row.int()?), id: TaskId(row.id()?) })).collect()
+    rows.rows()
+        .map(|mut row| {
+            Ok(Cursor {
+                created_at: Timestamp(row.int()?),
+                id: TaskId(row.id()?),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -143,9 +197,15 @@ mod tests {
     fn every_status_is_found_by_its_state() {
         for status in Status::ALL {
             for failures in [0, 1, 7] {
-                assert!(statuses(&[State::of(status, failures)]).any(|found| found == status), "{status}");
+                assert!(
+                    statuses(&[State::of(status, failures)]).any(|found| found == status),
+                    "{status}"
+                );
             }
         }
-        assert_eq!(statuses(&[State::Finished]).collect::<Vec<_>>(), [Status::Finished]);
+        assert_eq!(
+            statuses(&[State::Finished]).collect::<Vec<_>>(),
+            [Status::Finished]
+        );
     }
 }

@@ -25,7 +25,11 @@ static NODE: Table = Table {
 
 static KIND: Table = Table {
     name: "kind",
-    columns: &[Column("id", Sort::Int), Column("name", Sort::Text), Column("rules", Sort::Text)],
+    columns: &[
+        Column("id", Sort::Int),
+        Column("name", Sort::Text),
+        Column("rules", Sort::Text),
+    ],
 };
 
 /// Rules as they are stored: the kind's name and JSON.
@@ -36,7 +40,10 @@ pub(crate) struct Publish {
 impl Publish {
     pub(crate) fn new(kinds: Vec<(Name, Rules)>) -> Self {
         let json = |rules| serde_json::to_string(&rules).expect("rules are plain data");
-        let mut kinds: Vec<_> = kinds.into_iter().map(|(kind, rules)| (kind, json(rules))).collect();
+        let mut kinds: Vec<_> = kinds
+            .into_iter()
+            .map(|(kind, rules)| (kind, json(rules)))
+            .collect();
         // The last one of a kind counts; and all who publish lock in one order.
         kinds.reverse();
         kinds.sort_by_key(|(kind, _)| KindKey::new(kind));
@@ -70,11 +77,17 @@ impl Operation for Kinds {
     type Answer = Vec<KindRow>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<KindRow>, Fault> {
-        let mut rows = tx.fetch(tx.sql("select id, name, rules from ~kind order by id")).await?;
+        let mut rows = tx
+            .fetch(tx.sql("select id, name, rules from ~kind order by id"))
+            .await?;
         rows.rows()
             .map(|mut row| {
                 let key = KindKey(row.int()?);
-                Ok(KindRow { key, kind: row.name("kind")?, rules: parse_rules(&row.text()?)? })
+                Ok(KindRow {
+                    key,
+                    kind: row.name("kind")?,
+                    rules: parse_rules(&row.text()?)?,
+                })
             })
             .collect()
     }
@@ -102,7 +115,10 @@ impl Operation for Register {
             card.slots.into(),
         ]);
         // A row that is there stays as it is: one that was declared dead never lives again.
-        let keep = OnDuplicate::Do { standard: "(id) do nothing", mysql: "id = id" };
+        let keep = OnDuplicate::Do {
+            standard: "(id) do nothing",
+            mysql: "id = id",
+        };
         tx.insert(bulk, keep).await?;
         Ok(())
     }
@@ -129,9 +145,19 @@ impl Operation for RenewLease {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<BeatAnswer, Fault> {
         let mut sql = tx.sql("update ~node set seq = ");
-        sql.bind(self.pulse.seq).push(", ttl_ms = ").bind(self.ttl_ms).push(", lease_until = ").now();
-        sql.push(" + ").bind(self.ttl_ms.saturating_mul(1_000)).push(" where id = ").bind(self.node);
-        sql.push(" and alive = 1 and seq >= ").bind(self.pulse.acked).push(" and seq < ").bind(self.pulse.seq);
+        sql.bind(self.pulse.seq)
+            .push(", ttl_ms = ")
+            .bind(self.ttl_ms)
+            .push(", lease_until = ")
+            .now();
+        sql.push(" + ")
+            .bind(self.ttl_ms.saturating_mul(1_000))
+            .push(" where id = ")
+            .bind(self.node);
+        sql.push(" and alive = 1 and seq >= ")
+            .bind(self.pulse.acked)
+            .push(" and seq < ")
+            .bind(self.pulse.seq);
         if tx.execute(sql).await? == 1 {
             return Ok(BeatAnswer::Renewed);
         }
@@ -139,7 +165,10 @@ impl Operation for RenewLease {
         sql.bind(self.node);
         match tx.fetch(sql).await?.first() {
             None => Ok(BeatAnswer::Missing),
-            Some(mut row) => Ok(BeatAnswer::Row { seq: unsigned(&mut row)?, alive: row.flag()? }),
+            Some(mut row) => Ok(BeatAnswer::Row {
+                seq: unsigned(&mut row)?,
+                alive: row.flag()?,
+            }),
         }
     }
 }
@@ -154,7 +183,10 @@ impl Operation for Retire {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let mut sql = tx.sql("delete from ~node where id = ");
-        sql.bind(self.node).push(" and not exists (select 1 from ~running where node = ").bind(self.node).push(")");
+        sql.bind(self.node)
+            .push(" and not exists (select 1 from ~running where node = ")
+            .bind(self.node)
+            .push(")");
         if tx.execute(sql).await? == 1 {
             return Ok(true);
         }
@@ -175,7 +207,11 @@ impl Operation for DeclareDead {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let mut sql = tx.sql("update ~node set alive = 0, died_at = ");
-        sql.now().push(" where id = ").bind(self.node).push(" and alive = 1 and seq = ").bind(self.seq);
+        sql.now()
+            .push(" where id = ")
+            .bind(self.node)
+            .push(" and alive = 1 and seq = ")
+            .bind(self.seq);
         Ok(tx.execute(sql).await? == 1)
     }
 }

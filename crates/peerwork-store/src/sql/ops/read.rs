@@ -24,7 +24,10 @@ impl Operation for Get {
 }
 
 /// The records of the tasks among `ids` that exist. One statement, so that no task is between two places in it.
-pub(crate) async fn records(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<HashMap<TaskId, TaskRecord>, Fault> {
+pub(crate) async fn records(
+    tx: &mut Tx<'_>,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<TaskId, TaskRecord>, Fault> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -116,7 +119,10 @@ impl Operation for ReadPayload {
         if self.which == Payload::Output {
             sql.push(" and status = ").number(Status::Finished.code());
         }
-        tx.fetch(sql).await?.first().map_or(Ok(None), |mut row| row.opt_bytes())
+        tx.fetch(sql)
+            .await?
+            .first()
+            .map_or(Ok(None), |mut row| row.opt_bytes())
     }
 }
 
@@ -130,13 +136,18 @@ impl Operation for Outputs {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let mut sql = tx.sql("select id, output from ~done where status = ");
-        sql.number(Status::Finished.code()).push(" and output is not null and ");
+        sql.number(Status::Finished.code())
+            .push(" and output is not null and ");
         sql.ids("id", self.ids.iter().map(|id| id.0));
         let mut outputs = HashMap::new();
         for mut row in tx.fetch(sql).await?.rows() {
             outputs.insert(TaskId(row.id()?), row.opt_bytes()?);
         }
-        Ok(self.ids.iter().map(|id| outputs.get(id).cloned().flatten()).collect())
+        Ok(self
+            .ids
+            .iter()
+            .map(|id| outputs.get(id).cloned().flatten())
+            .collect())
     }
 }
 
@@ -153,7 +164,13 @@ impl Operation for Failures {
         sql.bind(self.id).push(" order by attempt");
         let mut rows = tx.fetch(sql).await?;
         rows.rows()
-            .map(|mut row| Ok(Failure { attempt: row.count()?, at: row.time()?, error: row.text()? }))
+            .map(|mut row| {
+                Ok(Failure {
+                    attempt: row.count()?,
+                    at: row.time()?,
+                    error: row.text()?,
+                })
+            })
             .collect()
     }
 }
@@ -190,8 +207,12 @@ impl Operation for HeldRuns {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let mut sql = tx.sql("select id, run_id from ~running where node = ");
-        sql.bind(self.node).push(" order by id limit ").bind(self.limit);
+        sql.bind(self.node)
+            .push(" order by id limit ")
+            .bind(self.limit);
         let mut rows = tx.fetch(sql).await?;
-        rows.rows().map(|mut row| Ok((TaskId(row.id()?), RunId(row.id()?)))).collect()
+        rows.rows()
+            .map(|mut row| Ok((TaskId(row.id()?), RunId(row.id()?))))
+            .collect()
     }
 }

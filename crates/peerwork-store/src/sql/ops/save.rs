@@ -41,8 +41,11 @@ impl Operation for SaveRuns {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Saved>, Fault> {
         let ids = self.saves.iter().map(|save| save.id);
-        let held: HashMap<TaskId, Placed> =
-            lock_in(tx, Place::Running, ids).await?.into_iter().map(|row| (row.id, row)).collect();
+        let held: HashMap<TaskId, Placed> = lock_in(tx, Place::Running, ids)
+            .await?
+            .into_iter()
+            .map(|row| (row.id, row))
+            .collect();
         let mut answers = Vec::with_capacity(self.saves.len());
         // The last word on each task; a batch may hold several.
         let mut kept: BTreeMap<TaskId, (Option<&Vec<u8>>, Option<Progress>)> = BTreeMap::new();
@@ -58,7 +61,9 @@ impl Operation for SaveRuns {
             }
         }
         kept.retain(|_, (data, progress)| data.is_some() || progress.is_some());
-        let revived = kept.iter().filter(|(id, (data, _))| data.is_some() && held[id].task.crashes > 0);
+        let revived = kept
+            .iter()
+            .filter(|(id, (data, _))| data.is_some() && held[id].task.crashes > 0);
         clear_crashes(tx, revived.map(|(id, _)| *id).collect()).await?;
         let mut bulk = Bulk::new(&CHECKPOINT, kept.len());
         for (id, (data, progress)) in kept {
@@ -83,7 +88,8 @@ async fn clear_crashes(tx: &mut Tx<'_>, ids: Vec<TaskId>) -> Result<(), Fault> {
     }
     let expected = ids.len();
     let mut sql = tx.sql("update ~running");
-    sql.push_on(Database::MySql, by_id(Place::Running)).push(" set crashes = 0 where ");
+    sql.push_on(Database::MySql, by_id(Place::Running))
+        .push(" set crashes = 0 where ");
     sql.ids("id", ids.into_iter().map(|id| id.0));
     tx.execute_exactly(sql, expected).await
 }

@@ -29,8 +29,10 @@ impl Operation for Steer {
         let kinds = locked.values().map(|(_, task)| KindKey::new(&task.kind));
         let rules = KindRules::read(tx, kinds).await?;
         let now = tx.now().await?;
-        let mut tasks: HashMap<TaskId, Steering> =
-            locked.into_iter().map(|(id, (old, task))| (id, Steering::new(old, task))).collect();
+        let mut tasks: HashMap<TaskId, Steering> = locked
+            .into_iter()
+            .map(|(id, (old, task))| (id, Steering::new(old, task)))
+            .collect();
         let answers = self
             .ids
             .iter()
@@ -63,10 +65,21 @@ struct Steering {
 
 impl Steering {
     fn new(old: Placed, task: TaskRow) -> Self {
-        Self { new: old.clone(), old, task, changed: false }
+        Self {
+            new: old.clone(),
+            old,
+            task,
+            changed: false,
+        }
     }
 
-    fn steer(&mut self, filter: &Filter, wish: &Wish, rules: &KindRules, now: Timestamp) -> Steered {
+    fn steer(
+        &mut self,
+        filter: &Filter,
+        wish: &Wish,
+        rules: &KindRules,
+        now: Timestamp,
+    ) -> Steered {
         if !filter.matches(&self.task.record(&self.new)) {
             return Steered::NotFound;
         }
@@ -82,10 +95,19 @@ impl Steering {
                 let changed = match wish {
                     Wish::MoveTo(group) => self.move_to(group),
                     Wish::Priority(priority) => self.set_priority(*priority),
-                    Wish::Run | Wish::Resume | Wish::Pause | Wish::Delete | Wish::ForceDelete | Wish::Rerun => false,
+                    Wish::Run
+                    | Wish::Resume
+                    | Wish::Pause
+                    | Wish::Delete
+                    | Wish::ForceDelete
+                    | Wish::Rerun => false,
                 };
                 self.changed |= changed;
-                if changed { Steered::Changed(task.status) } else { Steered::Unchanged(task.status) }
+                if changed {
+                    Steered::Changed(task.status)
+                } else {
+                    Steered::Unchanged(task.status)
+                }
             }
             // No wish removes a tombstone.
             Ok(Transition::Erase) => Steered::Unchanged(task.status),
@@ -115,7 +137,8 @@ impl Steering {
 async fn write_tasks(tx: &mut Tx<'_>, wish: &Wish, changed: &[Steering]) -> Result<(), Fault> {
     let update = |tx: &Tx<'_>| {
         let mut sql = tx.sql("update ~task");
-        sql.push_on(Database::MySql, by_id(Place::Done)).push(" set ");
+        sql.push_on(Database::MySql, by_id(Place::Done))
+            .push(" set ");
         sql
     };
     match wish {
@@ -123,18 +146,29 @@ async fn write_tasks(tx: &mut Tx<'_>, wish: &Wish, changed: &[Steering]) -> Resu
             // The lanes of different users differ.
             let mut lanes: HashMap<LaneId, Vec<Uuid>> = HashMap::new();
             for steering in changed {
-                lanes.entry(steering.new.lane).or_default().push(steering.old.id.0);
+                lanes
+                    .entry(steering.new.lane)
+                    .or_default()
+                    .push(steering.old.id.0);
             }
             for (lane, ids) in lanes {
                 let mut sql = update(tx);
                 let expected = ids.len();
-                sql.push("grp = ").bind(group).push(", lane = ").bind(lane).push(" where ").ids("id", ids);
+                sql.push("grp = ")
+                    .bind(group)
+                    .push(", lane = ")
+                    .bind(lane)
+                    .push(" where ")
+                    .ids("id", ids);
                 tx.execute_exactly(sql, expected).await?;
             }
         }
         Wish::Priority(priority) if !changed.is_empty() => {
             let mut sql = update(tx);
-            sql.push("priority = ").bind(*priority).push(" where ").ids("id", changed.iter().map(|s| s.old.id.0));
+            sql.push("priority = ")
+                .bind(*priority)
+                .push(" where ")
+                .ids("id", changed.iter().map(|s| s.old.id.0));
             tx.execute_exactly(sql, changed.len()).await?;
         }
         Wish::Priority(_)

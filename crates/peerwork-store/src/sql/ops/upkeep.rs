@@ -10,14 +10,24 @@ use crate::sql::rows::{KindRules, Placed, lock, read, select};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{Promoted, Swept};
-use peerwork_core::{Event, Place, Rules, Status, TOMBSTONE_MS, TaskId, Timestamp, Transition, decide};
+use peerwork_core::{
+    Event, Place, Rules, Status, TOMBSTONE_MS, TaskId, Timestamp, Transition, decide,
+};
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Rows of `sql`, at most `limit`; and whether there are more.
-async fn first(tx: &mut Tx<'_>, place: Place, sql: Sql, limit: usize) -> Result<(Vec<Placed>, bool), Fault> {
+async fn first(
+    tx: &mut Tx<'_>,
+    place: Place,
+    sql: Sql,
+    limit: usize,
+) -> Result<(Vec<Placed>, bool), Fault> {
     let mut rows = tx.fetch(sql).await?;
-    let mut found: Vec<Placed> = rows.rows().map(|mut row| read(tx, place, &mut row)).collect::<Result<_, _>>()?;
+    let mut found: Vec<Placed> = rows
+        .rows()
+        .map(|mut row| read(tx, place, &mut row))
+        .collect::<Result<_, _>>()?;
     let more = found.len() > limit;
     found.truncate(limit);
     Ok((found, more))
@@ -33,7 +43,10 @@ impl Operation for Promote {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Promoted, Fault> {
         let mut sql = select(tx, Place::Parked);
-        sql.push(" where due_at <= ").now().push(" order by due_at limit ").bind(self.limit + 1);
+        sql.push(" where due_at <= ")
+            .now()
+            .push(" order by due_at limit ")
+            .bind(self.limit + 1);
         sql.for_update_skip_locked();
         let (due, more) = first(tx, Place::Parked, sql, self.limit).await?;
         let now = tx.now().await?;
@@ -63,16 +76,32 @@ impl Operation for Sweep {
             return Ok(Swept::default());
         }
         let mut sql = select(tx, Place::Running);
-        sql.push(" where ").ids("node", dead).push(" order by node, id limit ").bind(self.limit + 1);
+        sql.push(" where ")
+            .ids("node", dead)
+            .push(" order by node, id limit ")
+            .bind(self.limit + 1);
         sql.for_update_skip_locked();
         let (orphans, more) = first(tx, Place::Running, sql, self.limit).await?;
         let rules = KindRules::read(tx, orphans.iter().map(|row| row.kind)).await?;
         let now = tx.now().await?;
-        let (mut swept, mut moves, mut failed) = (Swept { more, ..Swept::default() }, Vec::new(), Vec::new());
+        let (mut swept, mut moves, mut failed) = (
+            Swept {
+                more,
+                ..Swept::default()
+            },
+            Vec::new(),
+            Vec::new(),
+        );
         for old in orphans {
-            if let Ok(Transition::To(to)) = decide(&old.task, &rules.of(old.kind), Event::DeadOwner, now) {
+            if let Ok(Transition::To(to)) =
+                decide(&old.task, &rules.of(old.kind), Event::DeadOwner, now)
+            {
                 if matches!(to.status, Status::Failed | Status::CleanupFailed) {
-                    failed.push(Failed { id: old.id, attempt: old.task.attempt, error: death_text(&to) });
+                    failed.push(Failed {
+                        id: old.id,
+                        attempt: old.task.attempt,
+                        error: death_text(&to),
+                    });
                 }
                 swept.tasks.push((old.id, to.status));
                 moves.push(Move::new(old.clone(), old.with(to, now)));
@@ -121,10 +150,14 @@ impl Operation for Wake {
     /// A child that ends does not lock its parent, so the order matters: first what there is is marked as seen,
     /// then it is counted. What arrives in between is counted or stays unseen, or both; a wake-up is never lost.
     async fn run(&self, tx: &mut Tx<'_>) -> Result<usize, Fault> {
-        let mut sql = tx.sql("select distinct task_id from ~inbox where seen = 0 order by task_id limit ");
+        let mut sql =
+            tx.sql("select distinct task_id from ~inbox where seen = 0 order by task_id limit ");
         sql.bind(self.limit);
         let mut rows = tx.fetch(sql).await?;
-        let parents: Vec<TaskId> = rows.rows().map(|mut row| row.id().map(TaskId)).collect::<Result<_, _>>()?;
+        let parents: Vec<TaskId> = rows
+            .rows()
+            .map(|mut row| row.id().map(TaskId))
+            .collect::<Result<_, _>>()?;
         if parents.is_empty() {
             return Ok(0);
         }
@@ -144,11 +177,14 @@ impl Operation for Wake {
         let is_woken = |row: &Placed| {
             row.task.status == Status::Waiting
                 && row.awaited > 0
-                && over.get(&row.id).is_some_and(|over| *over >= i64::from(row.awaited))
+                && over
+                    .get(&row.id)
+                    .is_some_and(|over| *over >= i64::from(row.awaited))
         };
         let mut moves = Vec::new();
         for (old, _) in locked.into_values().filter(|(row, _)| is_woken(row)) {
-            if let Ok(Transition::To(to)) = decide(&old.task, &Rules::default(), Event::Woken, now) {
+            if let Ok(Transition::To(to)) = decide(&old.task, &Rules::default(), Event::Woken, now)
+            {
                 moves.push(Move::new(old.clone(), old.with(to, now)));
             }
         }
@@ -167,7 +203,11 @@ impl Wake {
         parents: &[TaskId],
         known: &HashMap<TaskId, T>,
     ) -> Result<(), Fault> {
-        let strangers: Vec<Uuid> = parents.iter().filter(|id| !known.contains_key(id)).map(|id| id.0).collect();
+        let strangers: Vec<Uuid> = parents
+            .iter()
+            .filter(|id| !known.contains_key(id))
+            .map(|id| id.0)
+            .collect();
         if strangers.is_empty() {
             return Ok(());
         }
@@ -189,7 +229,8 @@ impl Operation for Prune {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<usize, Fault> {
         let before = tx.now().await?.minus_ms(TOMBSTONE_MS);
         let mut sql = tx.sql("delete from ~node where alive = 0 and died_at <= ");
-        sql.bind(before).push(" and not exists (select 1 from ~running r where r.node = ~node.id)");
+        sql.bind(before)
+            .push(" and not exists (select 1 from ~running r where r.node = ~node.id)");
         tx.execute(sql).await?;
         let tombs = self.tombs(tx, before).await?;
         if tombs.is_empty() {
@@ -212,8 +253,13 @@ impl Prune {
     async fn tombs(&self, tx: &mut Tx<'_>, before: Timestamp) -> Result<Vec<Uuid>, Fault> {
         let now = tx.now().await?;
         let mut sql = select(tx, Place::Done);
-        sql.push(" where status = ").number(Status::Deleted.code()).push(" and finished_at <= ").bind(before);
-        sql.push(" order by finished_at limit ").bind(self.limit).for_update_skip_locked();
+        sql.push(" where status = ")
+            .number(Status::Deleted.code())
+            .push(" and finished_at <= ")
+            .bind(before);
+        sql.push(" order by finished_at limit ")
+            .bind(self.limit)
+            .for_update_skip_locked();
         let mut rows = tx.fetch(sql).await?;
         let mut tombs = Vec::new();
         for mut row in rows.rows() {
