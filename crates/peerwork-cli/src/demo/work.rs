@@ -1,0 +1,121 @@
+//! The work of the demo: who wants what, and the tasks that come of it.
+
+use super::FILES_MIN;
+use super::digest::{self, Digest};
+use super::matrix::{Factors, Matrix};
+use super::stage::Stage;
+use super::subtrees::{Subtree, divide};
+use anyhow::Result;
+use peerwork::{Client, Handler, TaskHandle, TaskId};
+
+/// Who wants something, and the group in which it waits.
+const PEOPLE: [(&str, &str); 4] = [
+    ("ann", "archive"),
+    ("bob", "archive"),
+    ("zoë", "nightly"),
+    ("李娜", "nightly"),
+];
+
+/// How long a digest takes at least, in milliseconds: by resting before each file. Long enough for a node to be
+/// stopped while it is at it.
+const DIGEST_MS: u64 = 12_000;
+/// The rest before each multiplication of the matrix product, in milliseconds.
+const DOT_PACE_MS: u64 = 25;
+
+/// A digest that somebody wants.
+pub(crate) struct Job {
+    pub task: TaskHandle<Digest>,
+    pub input: digest::Input,
+    pub user: &'static str,
+}
+
+impl Job {
+    pub fn id(&self) -> TaskId {
+        self.task.id()
+    }
+
+    /// For people: whose it is, and what.
+    pub fn title(&self) -> String {
+        title(self.user, self.input.subtree.name())
+    }
+}
+
+pub(crate) fn title(user: &str, what: &str) -> String {
+    format!("{user}'s {what}")
+}
+
+/// All work.
+pub(crate) struct Work {
+    pub digests: Vec<Job>,
+    pub matrix: TaskHandle<Matrix>,
+    pub factors: Factors,
+    subtrees: Vec<(Subtree, usize)>,
+}
+
+impl Work {
+    /// Creates the first digests and the product. `files` are those below the input.
+    pub async fn begin(
+        client: &Client,
+        stage: &Stage,
+        files: &[String],
+        digests: usize,
+    ) -> Result<Self> {
+        let size = |subtree: &Subtree| files.iter().filter(|file| subtree.holds(file)).count();
+        let subtrees = divide(files, digests).into_iter().map(|subtree| {
+            let size = size(&subtree);
+            (subtree, size)
+        });
+        let subtrees: Vec<_> = subtrees.collect();
+        let mut first = Vec::new();
+        for n in 0..digests {
+            first.push(job(client, stage, n, &subtrees).await?);
+        }
+        let (left, right) = stage.matrices();
+        let factors = Factors {
+            left,
+            right,
+            pace_ms: DOT_PACE_MS,
+        };
+        let matrix = Matrix::task(factors.clone()).user("max").group("maths");
+        Ok(Self {
+            digests: first,
+            matrix: client.create(matrix).await?,
+            factors,
+            subtrees,
+        })
+    }
+
+    /// Creates `count` more digests.
+    pub async fn add(&mut self, client: &Client, stage: &Stage, count: usize) -> Result<()> {
+        for _ in 0..count {
+            // Other people than those who had a subtree first.
+            let n = self.digests.len();
+            self.digests
+                .push(job(client, stage, n, &self.subtrees).await?);
+        }
+        Ok(())
+    }
+}
+
+async fn job(
+    client: &Client,
+    stage: &Stage,
+    n: usize,
+    subtrees: &[(Subtree, usize)],
+) -> Result<Job> {
+    // Where folders are few, several people want the same one.
+    let (subtree, files) = &subtrees[n % subtrees.len()];
+    let (user, group) = PEOPLE[(n + n / subtrees.len()) % PEOPLE.len()];
+    let input = digest::Input {
+        root: stage.input.clone(),
+        subtree: subtree.clone(),
+        sums: stage.sums(),
+        pace_ms: DIGEST_MS / (*files).max(FILES_MIN) as u64,
+    };
+    let draft = Digest::task(input.clone()).user(user).group(group);
+    Ok(Job {
+        task: client.create(draft).await?,
+        input,
+        user,
+    })
+}
