@@ -171,9 +171,9 @@ mod tests {
             _ => panic!("no help"),
         };
         let host = Host::new("films peerwork");
-        assert!(!help(&host).contains("run "), "{}", help(&host));
+        assert!(!help(&host).contains("Run tasks of"), "{}", help(&host));
         let host = host.node(|node| node);
-        assert!(help(&host).contains("run "), "{}", help(&host));
+        assert!(help(&host).contains("Run tasks of"), "{}", help(&host));
         assert!(help(&host).contains("films peerwork node"));
         let parsed = parse(words("node run"), &host).unwrap_or_else(|_| panic!("understood"));
         assert!(matches!(parsed.command, Command::Node(NodeCommand::Run)));
