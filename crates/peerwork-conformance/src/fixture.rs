@@ -27,10 +27,17 @@ pub struct Fixture {
     pub store: Arc<dyn Store>,
     /// What the store takes for the time.
     pub clock: TestClock,
+    /// Which one it is.
+    pub backend: Backend,
     tables: Option<Tables>,
 }
 
 impl Backend {
+    /// Whether it has to do without what makes claims fast. What is safe is asserted all the same, what is fast is not.
+    pub fn is_plain(self) -> bool {
+        self == Self::PostgresPlain
+    }
+
     /// A fresh store.
     pub async fn fixture(self) -> Fixture {
         let clock = TestClock::default();
@@ -40,6 +47,7 @@ impl Backend {
             return Fixture {
                 store,
                 clock,
+                backend: self,
                 tables: None,
             };
         }
@@ -49,6 +57,7 @@ impl Backend {
         Fixture {
             store,
             clock,
+            backend: self,
             tables: Some(tables),
         }
     }
@@ -116,6 +125,14 @@ impl TestClock {
     pub fn pass_ms(&self, ms: u64) {
         let us = i64::try_from(ms * 1_000).expect("a test lasts less than an age");
         self.0.fetch_add(us, Ordering::SeqCst);
+    }
+}
+
+impl TestClock {
+    /// Sets the time back by `ms` milliseconds, as a failover to a server whose clock is behind does.
+    pub fn set_back_ms(&self, ms: u64) {
+        let us = i64::try_from(ms * 1_000).expect("less than an age");
+        self.0.fetch_sub(us, Ordering::SeqCst);
     }
 }
 

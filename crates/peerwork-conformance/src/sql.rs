@@ -32,6 +32,9 @@ enum Pool {
 /// Connections of a further handle.
 const CONNECTIONS_OF_A_HANDLE: u32 = 2;
 
+/// How often a server that is busy with other tests is asked for a further connection.
+const CONNECTING_TRIES: usize = 5;
+
 const PREFIX: &str = "peerwork_";
 
 const PLACES: [(&str, Place); 4] = [
@@ -131,9 +134,14 @@ impl Tables {
 
     /// A further handle with connections of its own, as a node of another process uses them.
     pub(crate) async fn handle(&self) -> Arc<dyn Store> {
-        let store =
-            SqlStore::connect(&self.url, self.settings.clone(), CONNECTIONS_OF_A_HANDLE).await;
-        Arc::new(store.expect("a further handle"))
+        for _ in 0..CONNECTING_TRIES {
+            match SqlStore::connect(&self.url, self.settings.clone(), CONNECTIONS_OF_A_HANDLE).await
+            {
+                Ok(store) => return Arc::new(store),
+                Err(error) => assert!(error.is_transient(), "{error:?}"),
+            }
+        }
+        panic!("a further handle: the server is too busy");
     }
 
     /// Removes everything.

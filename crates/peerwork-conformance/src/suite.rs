@@ -9,6 +9,12 @@
 macro_rules! suite {
     ($backend:expr) => {
         $crate::behaviours! { $backend;
+            calls {
+                ga_18_every_call_works_with_one_connection
+                a_create_that_nobody_waits_for_is_whole
+                a_claim_that_nobody_waits_for_is_whole
+                an_end_that_nobody_waits_for_is_whole
+            }
             children {
                 a_parent_is_woken_when_its_children_are_over
                 children_that_are_over_before_their_parent_parks_wake_it
@@ -191,7 +197,7 @@ macro_rules! suite {
                 ga_08_a_crash_with_a_pending_wish_leads_where_the_wish_wanted
                 ga_08_a_crash_during_a_cleanup_queues_it_again
                 a_rescued_task_goes_on_first_from_its_checkpoint
-                a_sweep_takes_tasks_of_a_node_without_a_row
+                a_dead_node_is_remembered_while_it_holds_tasks
                 sweeping_is_bounded_and_tells_of_more
                 a_glance_tells_of_the_dead
                 a_child_that_a_death_fails_wakes_its_parent
@@ -206,6 +212,7 @@ macro_rules! suite {
                     racing_claimers_never_get_the_same_task
                     racing_creates_of_the_same_ids_make_each_once
                     ga_25_a_move_that_races_claims_loses_and_doubles_nothing
+                    ga_15_claims_of_eight_nodes_at_once_are_useful
                 }
                 ends {
                     racing_ends_of_a_run_are_recorded_once
@@ -222,6 +229,7 @@ macro_rules! suite {
                     racing_sweeps_take_each_task_once
                     a_declaration_of_death_and_a_beat_exclude_each_other
                     a_claim_that_races_a_death_is_swept
+                    a_claim_that_races_a_retirement_is_swept
                 }
                 wakes {
                     racing_promotions_promote_each_once

@@ -1,5 +1,6 @@
 //! One behaviour after the other: a file for each topic, a function for each sentence.
 
+pub mod calls;
 pub mod children;
 pub mod claim;
 pub mod counters;

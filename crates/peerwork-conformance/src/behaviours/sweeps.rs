@@ -142,14 +142,16 @@ pub async fn a_rescued_task_goes_on_first_from_its_checkpoint(f: &Fixture) {
     );
 }
 
-/// A node whose row is gone is not alive: what it holds is taken back all the same.
-pub async fn a_sweep_takes_tasks_of_a_node_without_a_row(f: &Fixture) {
+/// A dead node's row stays as long as it holds something, however long ago it died: the sweep finds it.
+pub async fn a_dead_node_is_remembered_while_it_holds_tasks(f: &Fixture) {
     let held = f.running(task()).await;
     f.bury(held.node).await;
     f.clock.pass_ms(TOMBSTONE_MS);
     f.store.prune(BATCH_MAX).await.expect("prune");
-    assert_eq!(f.status(held.id).await, Status::Running);
+    assert_eq!(f.store.nodes().await.expect("nodes").len(), 1);
     assert_eq!(f.sweep().await, [(held.id, Status::Resuming)]);
+    f.store.prune(BATCH_MAX).await.expect("prune");
+    assert_eq!(f.store.nodes().await.expect("nodes"), []);
 }
 
 /// A pass is bounded and tells of more; what it leaves, the next takes.

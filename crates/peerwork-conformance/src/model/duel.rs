@@ -153,6 +153,7 @@ impl<'a> Duel<'a> {
                 both!(self, publish_kinds(vec![(kind.clone(), rules.clone())])),
             ),
             Op::Pass(ms) => self.f.clock.pass_ms(ms),
+            Op::SetBack(ms) => self.f.clock.set_back_ms(ms),
             Op::Look(narrow, page) => self.look(narrow, page).await,
         }
         self.look_at_rows().await;

@@ -59,6 +59,8 @@ pub enum Op {
     Publish(Name, Rules),
     /// Time goes by, in milliseconds.
     Pass(u64),
+    /// The clock is set back, in milliseconds.
+    SetBack(u64),
     /// All that can be asked is asked.
     Look(Narrow, usize),
 }
@@ -177,6 +179,7 @@ pub fn any_op(has_tasks: bool, has_runs: bool) -> BoxedStrategy<Op> {
                 .prop_map(Op::Pass)
                 .boxed(),
         ),
+        (1, (1u64..500).prop_map(Op::SetBack).boxed()),
         (
             3,
             (any_narrow(), 1usize..5)

@@ -11,8 +11,14 @@ use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
 use std::sync::atomic::Ordering;
 
-/// Sequences of a run, on each database.
-const CASES: u32 = 32;
+/// Sequences of a run: as many as fit in the same time.
+fn cases(backend: Backend) -> u32 {
+    match backend {
+        Backend::Memory => 16,
+        Backend::Sqlite => 128,
+        Backend::Postgres | Backend::PostgresPlain | Backend::MySql => 32,
+    }
+}
 
 /// Operations of a sequence at most.
 const STEPS_MAX: usize = 120;
@@ -20,7 +26,7 @@ const STEPS_MAX: usize = 120;
 pub fn compare(backend: Backend) {
     super::check(
         backend,
-        CASES,
+        cases(backend),
         &Picks::sequential_strategy(1..STEPS_MAX),
         async |f, (_, ops, seen)| {
             let mut duel = Duel::new(f).await;

@@ -161,3 +161,51 @@ pub async fn ga_25_a_move_that_races_claims_loses_and_doubles_nothing(f: &Fixtur
         assert_eq!(record.task.status, status);
     }
 }
+
+/// Eight nodes that claim at once get what they ask for: they do not get in each other's way.
+pub async fn ga_15_claims_of_eight_nodes_at_once_are_useful(f: &Fixture) {
+    const NODES: usize = 8;
+    const CLAIMS: usize = 25;
+    const SIZE: usize = 4;
+    for _ in 0..2 {
+        f.store
+            .create(
+                (0..NODES * CLAIMS * SIZE)
+                    .map(|_| task())
+                    .take(BATCH_MAX)
+                    .collect(),
+            )
+            .await
+            .expect("create");
+    }
+    let mut nodes = Vec::new();
+    for _ in 0..NODES {
+        nodes.push(f.node().await);
+    }
+    let useful = race(f, NODES, |n, store| {
+        let node = nodes[n];
+        async move {
+            let mut useful = 0;
+            for _ in 0..CLAIMS {
+                let grants = vec![Grant {
+                    lane: LaneId::new(&name("maths"), &name("ann")),
+                    tasks: SIZE,
+                }];
+                let claim = Claim {
+                    node,
+                    run: fresh_run(),
+                    grants,
+                    kinds: vec![KindKey::new(&name(KIND))],
+                };
+                useful += usize::from(!store.claim(claim).await.expect("claim").is_empty());
+            }
+            useful
+        }
+    });
+    let useful: usize = useful.await.into_iter().sum();
+    assert!(
+        f.backend.is_plain() || useful * 100 >= NODES * CLAIMS * 99,
+        "{useful} of {}",
+        NODES * CLAIMS
+    );
+}

@@ -167,3 +167,43 @@ pub async fn a_claim_that_races_a_death_is_swept(f: &Fixture) {
         }
     }
 }
+
+/// A claim that slips in while its node retires is taken back too: a node without a row is not alive.
+pub async fn a_claim_that_races_a_retirement_is_swept(f: &Fixture) {
+    let lane = LaneId::new(&name("maths"), &name("ann"));
+    let ids: Vec<_> = (0..20).map(|_| fresh_task()).collect();
+    f.store
+        .create(ids.iter().map(|id| NewTask { id: *id, ..task() }).collect())
+        .await
+        .expect("create");
+    for _ in 0..15 {
+        let node = f.node().await;
+        race(f, 4, |n, store| async move {
+            if n == 0 {
+                store.retire(node).await.expect("retire");
+                return;
+            }
+            let grants = vec![Grant { lane, tasks: 2 }];
+            let claim = Claim {
+                node,
+                run: fresh_run(),
+                grants,
+                kinds: vec![KindKey::new(&name(KIND))],
+            };
+            store.claim(claim).await.expect("claim");
+        })
+        .await;
+        let there = f
+            .store
+            .nodes()
+            .await
+            .expect("nodes")
+            .iter()
+            .any(|row| row.id == node);
+        if there {
+            f.bury(node).await;
+        }
+        f.sweep().await;
+        assert_eq!(f.store.held(node, 10).await.expect("held"), []);
+    }
+}
