@@ -176,7 +176,8 @@ pub trait Store: Send + Sync + 'static {
     /// Takes tasks back from nodes that are declared dead or have no row, at most `limit`.
     async fn sweep(&self, limit: usize) -> Result<Swept>;
 
-    /// Removes tombstones and dead nodes' rows that are older than a day, at most `limit`; returns how many.
+    /// Removes tombstones that are older than a day, at most `limit`, and the rows of nodes that died before and hold
+    /// nothing any more; returns how many tombstones.
     async fn prune(&self, limit: usize) -> Result<usize>;
 
     // --- hints --------------------------------------------------------------------------------------------------

@@ -501,7 +501,8 @@ impl Store for MemoryStore {
         for id in &tombs {
             data.table.remove(*id);
         }
-        data.nodes.retain(|_, entry| !old(entry.died_at));
+        let Data { table, nodes, .. } = &mut *data;
+        nodes.retain(|id, entry| !old(entry.died_at) || table.held_count(*id) > 0);
         Ok(tombs.len())
     }
 
