@@ -78,17 +78,15 @@ impl Trouble {
     pub fn of(what: impl Into<String>, error: &Error) -> Self {
         let exit = exit_of(error);
         let said = with_causes(error);
-        // Our messages say what to do after the last semicolon; a database's own text does not.
-        let (why, advice) = match said.rsplit_once("; ") {
-            Some((why, advice)) if !error.is_transient() => (why.to_owned(), advice.to_owned()),
-            _ => (said, advice_for(exit).to_owned()),
+        // Our messages say what to do after the last semicolon. About a database that does not answer we say more.
+        let (why, advice) = match (error.is_transient(), said.rsplit_once("; ")) {
+            (true, _) => (said.split("; ").next().unwrap_or(&said), advice_for(exit)),
+            (false, Some(parts)) => parts,
+            (false, None) => (said.as_str(), advice_for(exit)),
         };
         let what = what.into();
         // The first line says it already.
-        let why = why
-            .strip_prefix(&format!("{what}: "))
-            .map(str::to_owned)
-            .unwrap_or(why);
+        let why = why.strip_prefix(&format!("{what}: ")).unwrap_or(why);
         Self::new(exit, what, why, advice)
     }
 

@@ -33,6 +33,10 @@ fn a_database_that_is_not_there() {
         let ran = run(&["task", "list", "--database-url", url]);
         ran.assert_error(4, "127.0.0.1");
         assert!(!ran.err.contains("s3cret"), "{ran:?}");
+        assert!(
+            ran.err.contains("do:  check that the database runs"),
+            "{ran:?}"
+        );
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("absent.db");
@@ -49,7 +53,12 @@ fn a_file_that_is_no_database() {
     let file = folder.path().join("letter.txt");
     std::fs::write(&file, "Dear Ann, ".repeat(1_000)).unwrap();
     let url = format!("sqlite:{}", file.display());
-    run(&["task", "list", "--database-url", &url]).assert_error(4, "cannot use the database");
+    let ran = run(&["task", "list", "--database-url", &url]);
+    ran.assert_error(4, "file is not a database");
+    assert!(
+        !ran.err.contains("migrate up"),
+        "that would not help: {ran:?}"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +66,10 @@ async fn a_missing_schema() {
     let place = Place::new().await;
     let ran = place.run("task list --prefix other_").await;
     ran.assert_error(4, "the schema is missing");
-    assert!(ran.err.contains("migrate up"), "{ran:?}");
+    assert!(
+        ran.err.contains("do:  run `peerwork migrate up`"),
+        "{ran:?}"
+    );
     place
         .run("node list --prefix other_")
         .await

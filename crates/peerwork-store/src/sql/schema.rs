@@ -47,7 +47,7 @@ impl MigrationStatus {
     pub fn advice(&self) -> Option<String> {
         let known = self.known;
         match self.applied {
-            None => Some("the schema is missing: run `peerwork migrate up`".to_owned()),
+            None => Some("the schema is missing; run `peerwork migrate up`".to_owned()),
             Some(at) if at < known => Some(format!(
                 "the schema is older: the database is at {at}, this binary needs version {known}; run `peerwork migrate up`"
             )),

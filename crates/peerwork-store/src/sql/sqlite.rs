@@ -97,7 +97,7 @@ pub(crate) fn sort(error: sqlx::Error) -> Fault {
             // SQLITE_TOOBIG
             (_, 18) => FaultSort::Invalid,
             // SQLITE_NOTADB
-            (_, 26) => FaultSort::Schema,
+            (_, 26) => FaultSort::Foreign,
             _ => FaultSort::Permanent,
         }
     })
