@@ -2,15 +2,17 @@
 
 use super::SqlStore;
 use super::dialect::Dialect;
-use super::engine::{Engine, SharedFile};
+use super::engine::Engine;
 use super::fault::{Fault, FaultSort};
+#[cfg(feature = "sqlite")]
+use super::file::SharedFile;
 use super::link::{Connections, Pool};
 use super::settings::{Database, Settings};
 use crate::{Error, ErrorKind, Result};
 use sqlx::{ConnectOptions, Connection};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection of ours may take to be made before the database counts as unreachable.
@@ -124,7 +126,7 @@ impl SqlStore {
         settings.check(database)?;
         let file = match &connections.pool {
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(pool) => Some(shared_file(pool.connect_options().get_filename())),
+            Pool::Sqlite(pool) => Some(SharedFile::of(pool.connect_options().get_filename())),
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => None,
             #[cfg(feature = "mysql")]
@@ -160,28 +162,6 @@ impl Pool {
             Err(_) => Err(Fault::new(FaultSort::Unavailable, "no answer")),
         }
     }
-}
-
-/// What belongs to a file, for as long as a store of this process uses it.
-#[cfg(feature = "sqlite")]
-fn shared_file(file: &Path) -> Arc<SharedFile> {
-    static FILES: Mutex<Option<HashMap<PathBuf, Weak<SharedFile>>>> = Mutex::new(None);
-    // Of the folder: the file may not be there yet.
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let file = folder.join(file.file_name().unwrap_or_default());
-    let mut files = FILES.lock().expect("no panic under the lock");
-    let files = files.get_or_insert_default();
-    files.retain(|_, shared| shared.strong_count() > 0);
-    if let Some(shared) = files.get(&file).and_then(Weak::upgrade) {
-        return shared;
-    }
-    let shared = Arc::<SharedFile>::default();
-    files.insert(file, Arc::downgrade(&shared));
-    shared
 }
 
 fn invalid(message: String) -> Error {

@@ -5,6 +5,7 @@
 
 use super::dialect::Dialect;
 use super::fault::{Fault, FaultSort};
+use super::file::SharedFile;
 use super::link::Connections;
 use super::retry::Patience;
 use super::tx::Tx;
@@ -30,15 +31,6 @@ pub(crate) trait Operation: Send + Sync + 'static {
     fn retries_duplicates(&self) -> bool {
         false
     }
-}
-
-/// What all stores of this process share that use one SQLite file.
-#[derive(Default)]
-pub(crate) struct SharedFile {
-    /// Held while a transaction writes. Others queue here, in order, instead of polling the file's lock.
-    pub writer: tokio::sync::Mutex<()>,
-    /// Those of this process hear hints at once, not when the file has been looked at.
-    pub listeners: std::sync::Mutex<Vec<tokio::sync::mpsc::Sender<crate::Hint>>>,
 }
 
 /// A database, as operations see it.

@@ -1,20 +1,27 @@
 //! How processes tell each other to look: NOTIFY on PostgreSQL, the growth of the write-ahead log on SQLite (whoever
 //! has something to hint at has just written), nothing on MariaDB (where the periodic look must do).
 
-use super::engine::{Engine, Operation, SharedFile, spawned};
+#[cfg(feature = "postgres")]
+use super::engine::spawned;
+use super::engine::{Engine, Operation};
 use super::fault::Fault;
 use super::link::Pool;
 use super::tx::Tx;
 use crate::{Hint, Hints, Result};
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use std::time::Duration;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use tokio::sync::mpsc;
 
 /// How often the size of SQLite's log is looked at: one system call, no SQL.
+#[cfg(feature = "sqlite")]
 const WAL_LOOK: Duration = Duration::from_millis(5);
 
 /// How long after a failure to listen it is tried again.
+#[cfg(feature = "postgres")]
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
 pub(crate) struct Notify {
@@ -41,38 +48,27 @@ fn channel(prefix: &str) -> String {
     format!("{prefix}hint")
 }
 
-/// Tells the other stores of this process that use the same file.
-pub(crate) fn tell_here(file: &SharedFile, hint: Hint) {
-    let mut listeners = file.listeners.lock().expect("no panic under the lock");
-    // Full: an unread hint says it all, and those that are read later say no less than this one.
-    listeners.retain(|listener| listener.try_send(hint).is_ok() || !listener.is_closed());
-}
-
 pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
-    let (sender, receiver) = mpsc::channel(Hints::UNREAD_MAX);
-    let hints = Hints(receiver);
     match &engine.connections.pool {
         #[cfg(feature = "sqlite")]
         Pool::Sqlite(pool) => {
+            let (sender, receiver) = mpsc::channel(Hints::UNREAD_MAX);
             let file = pool.connect_options().get_filename().to_owned();
             if let Some(shared) = &engine.file {
-                shared
-                    .listeners
-                    .lock()
-                    .expect("no panic under the lock")
-                    .push(sender.clone());
+                shared.listen(sender.clone());
             }
             tokio::spawn(watch_wal(file, sender));
-            Ok(Some(hints))
+            Ok(Some(Hints(receiver)))
         }
         #[cfg(feature = "postgres")]
         Pool::Postgres(pool) if engine.dialect.capabilities.listen_notify => {
+            let (sender, receiver) = mpsc::channel(Hints::UNREAD_MAX);
             let pool = own_pool(pool);
             let channel = channel(engine.dialect.names().1);
             let listener =
                 spawned("listen for hints", start(pool.clone(), channel.clone())).await?;
             tokio::spawn(pass_on(pool, channel, listener, sender));
-            Ok(Some(hints))
+            Ok(Some(Hints(receiver)))
         }
         #[cfg(feature = "postgres")]
         Pool::Postgres(_) => Ok(None),

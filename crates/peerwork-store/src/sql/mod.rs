@@ -17,6 +17,7 @@ mod connect;
 mod dialect;
 mod engine;
 mod fault;
+mod file;
 mod hints;
 mod link;
 mod moves;

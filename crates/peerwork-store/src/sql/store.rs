@@ -299,7 +299,7 @@ impl Store for SqlStore {
 
     async fn hint(&self, hint: Hint) -> Result<()> {
         if let Some(file) = &self.engine.file {
-            hints::tell_here(file, hint);
+            file.tell(hint);
         }
         if self.engine.dialect.capabilities.listen_notify {
             self.engine.read(Notify { hint }).await?;

@@ -160,6 +160,7 @@ async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<
             row.child.into(),
         ]);
     }
+    // `is true` keeps the planner from making a join of it, which on our connections would compare each with each.
     let mut sql = tx.sql("with u as materialized (select * from ");
     sql.unnest(&SORTS, values);
     sql.push(
@@ -172,12 +173,12 @@ async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<
          select id,lane,n.at,usr,grp,kind,priority,options,parent,input from u, n \
          on conflict (id) do nothing returning id), \
          r as (insert into ~ready (lane,rank_no,ready_at,id,kind,status,attempt,failures,crashes,child) \
-         select u.lane,u.rank_no,n.at,u.id,u.kind_key,u.status,0,0,0,u.child from u join t using (id), n \
-         where u.rank_no is not null), \
+         select u.lane,u.rank_no,n.at,u.id,u.kind_key,u.status,0,0,0,u.child from u, n \
+         where u.rank_no is not null and (u.id in (select id from t)) is true), \
          p as (insert into ~parked (id,lane,kind,priority,status,returns_to,wake_at,due_at,attempt,failures,\
          crashes,ready_at,forced,awaited,child) \
          select u.id,u.lane,u.kind_key,u.priority,u.status,null,u.wake_at,u.due_at,0,0,0,n.at,0,0,u.child \
-         from u join t using (id), n where u.rank_no is null) \
+         from u, n where u.rank_no is null and (u.id in (select id from t)) is true) \
          select id from t",
     );
     let mut rows = tx.fetch(sql).await?;
