@@ -2,7 +2,7 @@
 //!
 //! Invariants: never more than slots + [`Credits::AHEAD_MAX`] are held; nothing is read ahead by a node that is not
 //! finishing tasks at a rate that empties the read-ahead within [`Credits::AHEAD_MS`], so that long tasks are left
-//! to peers with free slots.
+//! to peers with free slots; and what was read ahead in error goes back after [`Credits::GIVE_BACK_MS`].
 
 use crate::Mono;
 
@@ -24,6 +24,10 @@ impl Credits {
 
     /// How long a task may be read ahead of its start, in milliseconds.
     pub const AHEAD_MS: u64 = 100;
+
+    /// How long a claimed task waits for a slot before it goes back, in milliseconds: short tasks had been ending
+    /// quickly, then long ones came. Long enough that a hiccup gives nothing back.
+    pub const GIVE_BACK_MS: u64 = 500;
 
     /// A node with `slots` slots that holds nothing.
     pub fn new(slots: usize, now: Mono) -> Self {
@@ -61,6 +65,14 @@ impl Credits {
         self.ended_in_window += n as u64;
         // The first busy window counts as it fills: a burst need not wait for its end.
         self.ended_per_window = self.ended_per_window.max(self.ended_in_window);
+    }
+
+    /// `n` tasks were given back without having been started: the rate that they were claimed at is past.
+    pub fn given_back(&mut self, n: usize, now: Mono) {
+        self.roll(now);
+        self.held = self.held.saturating_sub(n);
+        self.ended_in_window = 0;
+        self.ended_per_window = 0;
     }
 
     /// Forgets a rate that is past. Call it before [`free`](Self::free) after a time without ends.
@@ -105,6 +117,19 @@ mod tests {
         credits.ended(1, ms(120_000));
         credits.roll(ms(180_000));
         assert!(credits.free() <= 1, "only the free slot");
+    }
+
+    #[test]
+    fn what_was_given_back_is_not_claimed_again_before_a_slot_is_free() {
+        let mut credits = Credits::new(4, ms(0));
+        credits.claimed(4);
+        credits.ended(4, ms(10));
+        let claimed = credits.free();
+        assert!(claimed > 4, "short tasks: it reads ahead");
+        credits.claimed(claimed);
+        // Those that got the slots are long.
+        credits.given_back(claimed - 4, ms(10 + Credits::GIVE_BACK_MS));
+        assert_eq!((credits.free(), credits.held()), (0, 4));
     }
 
     #[test]

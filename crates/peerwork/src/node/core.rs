@@ -181,18 +181,25 @@ impl Core {
         true
     }
 
-    /// Forgets a task whose end is acknowledged, and takes its credit back.
-    pub fn release(&self, id: TaskId, work: Work) {
+    /// Forgets a task whose end is acknowledged, and takes its credit back: of one that had been started, for another
+    /// like it.
+    pub fn release(&self, id: TaskId, work: Work, started: bool) {
         self.runs
             .lock()
             .expect("no panic under the lock")
             .remove(&id);
         let now = self.client.env.now();
-        self.slots(work)
+        let mut credits = self
+            .slots(work)
             .credits
             .lock()
-            .expect("no panic under the lock")
-            .ended(1, now);
+            .expect("no panic under the lock");
+        if started {
+            credits.ended(1, now);
+        } else {
+            credits.given_back(1, now);
+        }
+        drop(credits);
         self.claimable.notify_one();
     }
 

@@ -5,7 +5,9 @@ use super::registry::{Entry, Outcome};
 use crate::Reason;
 use crate::run::Control;
 use crate::task_error::Cause;
-use peerwork_core::{Event, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work};
+use peerwork_core::{
+    Credits, Event, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work,
+};
 use peerwork_store::{Claimed, End, Ended};
 use std::future::Future;
 use std::pin::pin;
@@ -19,21 +21,22 @@ enum Ending {
     Returned(Outcome),
     /// It was dropped: by its deadline, or because the lease is over.
     Dropped(Reason),
+    /// It never began: no slot was free in time, and a peer may have one.
+    NotStarted,
 }
 
 /// Runs a claimed task to the acknowledgement of its end.
 pub(super) async fn run(core: Arc<Core>, control: Arc<Control>, claimed: Claimed, node: NodeId) {
     let facts = Facts::of(&core, &claimed);
     let work = claimed.task.status.work();
-    let end = match core.registry.get(&claimed.kind) {
-        Some(entry) => {
-            let ending = execute(&core, &control, &entry, &facts, claimed, node).await;
-            facts.end(&core, &control, ending)
-        }
+    let ending = match core.registry.get(&claimed.kind) {
+        Some(entry) => execute(&core, &control, &entry, &facts, claimed, node).await,
         // A claim asks for registered kinds only; two names with one key would come here.
-        None => facts.end(&core, &control, Ending::Dropped(Reason::Drain)),
+        None => Ending::Dropped(Reason::Drain),
     };
-    finish(&core, end, &facts, work).await;
+    let started = !matches!(ending, Ending::NotStarted);
+    let end = facts.end(&core, &control, ending);
+    finish(&core, end, &facts, work, started).await;
 }
 
 /// Gives a task back that was claimed and not started.
@@ -91,7 +94,7 @@ impl Facts {
     fn end(&self, core: &Core, control: &Control, ending: Ending) -> End {
         let outcome = match ending {
             Ending::Dropped(Reason::Deadline) => return self.as_end(Event::Deadline),
-            Ending::Dropped(_) => return self.as_end(Event::Stopped),
+            Ending::Dropped(_) | Ending::NotStarted => return self.as_end(Event::Stopped),
             Ending::Returned(outcome) => outcome,
         };
         let cause = match outcome {
@@ -166,6 +169,7 @@ async fn execute(
         biased;
         () = stopped => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
         slot = core.slots(work).free.clone().acquire_owned() => slot,
+        () = tokio::time::sleep(Duration::from_millis(Credits::GIVE_BACK_MS)) => return Ending::NotStarted,
     };
     let work = guarded(
         core,
@@ -216,19 +220,21 @@ async fn past_deadline(core: &Core, control: &Control, facts: &Facts) {
     }
 }
 
-async fn finish(core: &Core, end: End, facts: &Facts, work: Work) {
+async fn finish(core: &Core, end: End, facts: &Facts, work: Work, started: bool) {
     if core.ended.is_cancelled() {
         // The node was dropped, which is a crash: its peers find out by themselves.
         return;
     }
     let stopped = matches!(end.event, Event::Stopped);
     let ended = core.end(end).await;
-    core.release(facts.id, work);
+    core.release(facts.id, work, started);
     let Some(ended) = ended else { return };
     match ended {
         Ended::Recorded(status) => {
             tracing::debug!(task = %facts.id, kind = %facts.kind, %status, "run ended");
-            core.count_end(stopped && status == Status::Resuming);
+            if started {
+                core.count_end(stopped && status == Status::Resuming);
+            }
             let ready = matches!(
                 status,
                 Status::Resuming | Status::CleanupQueued | Status::Queued
