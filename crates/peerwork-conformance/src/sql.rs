@@ -242,6 +242,16 @@ impl Tables {
                 "{table}: what is gone leaves nothing"
             );
         }
+        let finished = Status::Finished.code();
+        let kept = format!(
+            "select {} from {begin}done where output is not null and status <> {finished}",
+            self.id("id")
+        );
+        assert_eq!(
+            self.fetch(&kept).await,
+            Vec::<TextRow>::new(),
+            "only what has finished has an output"
+        );
     }
 
     /// From now on notes every status of every task, by triggers.

@@ -1,10 +1,7 @@
 //! The list of all tests, made for one backend after the other.
 
 /// Makes a test of every behaviour, on one [`Backend`](crate::Backend).
-///
-/// ```ignore
-/// peerwork_conformance::suite!(peerwork_conformance::Backend::Memory);
-/// ```
+/// A file in `tests/` for each: `peerwork_conformance::suite!(peerwork_conformance::Backend::Memory);`
 #[macro_export]
 macro_rules! suite {
     ($backend:expr) => {
@@ -116,7 +113,7 @@ macro_rules! suite {
                 ga_47_a_page_is_bounded
                 every_state_can_be_listed
                 filters_combine
-                get_answers_in_the_order_of_what_was_asked
+                records_come_in_the_order_of_what_was_asked
                 ga_47_a_rare_task_is_found_in_a_long_list
             }
             moves {

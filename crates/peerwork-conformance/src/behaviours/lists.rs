@@ -212,7 +212,7 @@ pub async fn filters_combine(f: &Fixture) {
 }
 
 /// `get` answers for each id in its place, deleted ones too, and nothing for what never was.
-pub async fn get_answers_in_the_order_of_what_was_asked(f: &Fixture) {
+pub async fn records_come_in_the_order_of_what_was_asked(f: &Fixture) {
     let a = f.create(task()).await;
     let b = f
         .create(NewTask {
