@@ -25,14 +25,21 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// How long a tombstone answers "gone" instead of "never existed", in milliseconds (a day).
 pub const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Cuts `text` to [`ERROR_BYTES_MAX`] bytes at a character boundary, and drops NUL characters, which
+/// Cuts `text` to [`ERROR_BYTES_MAX`] bytes at a character boundary, and replaces NUL characters, which
 /// PostgreSQL cannot store in text.
 pub fn bounded_error(text: &str) -> String {
+    // Cut twice: what stands for a NUL is longer than a NUL.
+    let mut text = cut(text).replace('\0', "\u{fffd}");
+    text.truncate(cut(&text).len());
+    text
+}
+
+fn cut(text: &str) -> &str {
     let mut end = text.len().min(ERROR_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].replace('\0', "\u{fffd}")
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -45,5 +52,7 @@ mod tests {
         let cut = bounded_error(&text);
         assert!(cut.len() <= ERROR_BYTES_MAX && cut.chars().all(|c| c == 'é'));
         assert_eq!(bounded_error("a\0b"), "a\u{fffd}b");
+        let nuls = bounded_error(&"a\0".repeat(ERROR_BYTES_MAX));
+        assert!(nuls.len() <= ERROR_BYTES_MAX && nuls.starts_with("a\u{fffd}a"));
     }
 }
