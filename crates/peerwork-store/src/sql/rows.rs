@@ -527,7 +527,7 @@ impl KindRules {
         let mut rows = tx.fetch(sql).await?;
         let read = |mut row: Row<'_>| {
             let key = KindKey(row.int()?);
-            Ok((key, parse_rules(&row.text()?)?))
+            Ok((key, parse_rules(&row.text()?)))
         };
         Ok(Self(rows.rows().map(read).collect::<Result<_, Fault>>()?))
     }
@@ -538,7 +538,11 @@ impl KindRules {
     }
 }
 
-pub(crate) fn parse_rules(text: &str) -> Result<Rules, Fault> {
-    serde_json::from_str(text)
-        .map_err(|error| Fault::broken(format!("the rules of a kind cannot be read: {error}")))
+/// Rules that cannot be read, say of a newer version, are the default ones, which skip nothing: a rescue must not fail
+/// for the sake of one kind.
+pub(crate) fn parse_rules(text: &str) -> Rules {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        tracing::error!(%error, "the rules of a kind cannot be read; taking the default ones");
+        Rules::default()
+    })
 }

@@ -86,7 +86,7 @@ impl Operation for Kinds {
                 Ok(KindRow {
                     key,
                     kind: row.name("kind")?,
-                    rules: parse_rules(&row.text()?)?,
+                    rules: parse_rules(&row.text()?),
                 })
             })
             .collect()
