@@ -67,6 +67,11 @@ impl Control {
         self.killed.cancel();
     }
 
+    /// Ends whatever the handler has left waiting for a stop: its run is over.
+    pub fn over(&self) {
+        self.state().told.cancel();
+    }
+
     /// Takes a pause back that the run did not heed: it runs on.
     pub fn withdraw_pause(&self) {
         let mut state = self.state();
@@ -221,7 +226,8 @@ impl<H: Handler> Run<H> {
         self.control.check()
     }
 
-    /// The signal as a token, for code that takes one. Cancelling it yourself has no effect on the task.
+    /// The signal as a token, for code that takes one. Also cancelled when the run is over, so that nothing waits for it
+    /// for ever. Cancelling it yourself has no effect on the task.
     pub fn token(&self) -> CancellationToken {
         self.control.token().child_token()
     }

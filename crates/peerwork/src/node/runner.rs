@@ -36,6 +36,7 @@ pub(super) async fn run(core: Arc<Core>, control: Arc<Control>, claimed: Claimed
     };
     let started = !matches!(ending, Ending::NotStarted);
     let end = facts.end(&core, &control, ending);
+    control.over();
     finish(&core, end, &facts, work, started).await;
 }
 
