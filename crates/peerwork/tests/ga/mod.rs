@@ -2,5 +2,9 @@
 
 mod claiming;
 mod drain;
+mod failing;
 mod fencing;
+mod order;
 mod rescue;
+mod running;
+mod starting;

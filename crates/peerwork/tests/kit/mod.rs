@@ -49,6 +49,13 @@ pub async fn run_on<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Place)
     place.close().await;
 }
 
+/// Waits until something holds that sends no signal; each look is a call of some kind.
+pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    while !holds().await {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The rules of a kind that fails at once and for good.
 pub fn never_again() -> Rules {
     Rules {

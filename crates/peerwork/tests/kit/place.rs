@@ -195,14 +195,20 @@ impl Sql {
             .expect("the database is there")
     }
 
-    async fn drop_tables(&self) {
+    /// Removes all that peerwork has made.
+    pub async fn drop_tables(&self) {
         let statements = match &self.settings.schema {
             Some(schema) => vec![format!("drop schema if exists {schema} cascade")],
             None if self.url.starts_with("mysql") => {
                 let tables = TABLES.map(|table| self.table(table));
                 vec![format!("drop table if exists {}", tables.join(", "))]
             }
-            None => vec![],
+            None => {
+                let tables = TABLES.map(|table| self.table(table));
+                tables
+                    .map(|table| format!("drop table if exists {table}"))
+                    .into()
+            }
         };
         for statement in statements {
             // A node's last look may still be under way, and in its way.
