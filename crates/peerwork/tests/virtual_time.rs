@@ -168,7 +168,7 @@ async fn a_node_that_lives_keeps_its_tasks() {
     watch.next().await.unwrap();
     tokio::select! {
         changed = watch.next() => panic!("{changed:?}"),
-        () = tokio::time::sleep(Duration::from_secs(1_800)) => {}
+        () = tokio::time::sleep(Duration::from_secs(1_800)) => {} // fault: virtual time
     }
     assert_eq!(task.get().await.unwrap().task.attempt, 1);
     first.drain().await;
