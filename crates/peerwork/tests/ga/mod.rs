@@ -1,10 +1,14 @@
 //! The defects that were found by reading the original, each as a scenario that ours survives: `ga_nn_..`.
 
+mod answers;
+mod bounds;
 mod claiming;
 mod drain;
 mod failing;
 mod fencing;
+mod lists;
 mod order;
 mod rescue;
 mod running;
+mod secrecy;
 mod starting;

@@ -6,15 +6,19 @@
 pub mod child;
 mod ghost;
 mod log;
+mod names;
 mod place;
 mod puppet;
+mod statuses;
 mod tap;
 
 pub use child::{Process, Relay};
 pub use ghost::{Ghost, bury, sweep};
 pub use log::Log;
+pub use names::NAMES;
 pub use place::Place;
 pub use puppet::{Actor, Puppet, Stage};
+pub use statuses::{Ask, task_in};
 pub use tap::Tap;
 
 use peerwork::{LeaseTimes, Retry, Rules};
