@@ -33,6 +33,8 @@ mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(test)]
+mod tests;
 mod transactional;
 mod tx;
 mod value;

@@ -1,0 +1,287 @@
+//! One life of a few tasks that takes every hot operation once.
+//!
+//! Ids, the sizes of batches and their order are fixed, so the text of the statements is. The clock is the database's
+//! own, because an injected one would be sent as a parameter that production does not send.
+
+use super::recorder::Recorder;
+use crate::sql::SqlStore;
+use crate::sql::dialect::{Dialect, Sql};
+use crate::sql::engine::Operation;
+use crate::sql::link::Lease;
+use crate::sql::ops::claim::{Load, Take};
+use crate::sql::ops::create::Create;
+use crate::sql::ops::end::EndRuns;
+use crate::sql::ops::glance::Look;
+use crate::sql::ops::lanes::Lanes;
+use crate::sql::ops::list::List;
+use crate::sql::ops::nodes::RenewLease;
+use crate::sql::ops::read::{Get, HeldRuns, Verify};
+use crate::sql::ops::save::SaveRuns;
+use crate::sql::ops::steer::Steer;
+use crate::sql::ops::upkeep::{Promote, Prune, Sweep, Wake};
+use crate::sql::tx::Tx;
+use crate::*;
+use peerwork_core::*;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// An operation by what it stands for, with its statements in order.
+pub(super) struct Act {
+    pub title: &'static str,
+    pub statements: Vec<Sql>,
+}
+
+/// Plays operations on one connection and keeps what was sent.
+struct Stage {
+    lease: Lease,
+    dialect: Arc<Dialect>,
+    acts: Vec<Act>,
+}
+
+impl Stage {
+    /// As the engine's `write`, without other tries: nobody else is here.
+    async fn write<O: Operation>(&mut self, title: &'static str, operation: O) -> O::Answer {
+        let own = self.lease.are_own();
+        let mut link = Recorder::new(self.lease.link(), self.dialect.clone());
+        let mut tx = Tx::new(&mut link, self.dialect.clone());
+        let alone = operation.is_one_statement(&self.dialect);
+        if !alone {
+            tx.begin(own).await.expect(title);
+        }
+        let answer = operation.run(&mut tx).await.expect(title);
+        if !alone {
+            tx.commit().await.expect(title);
+        }
+        let statements = link.seen;
+        self.acts.push(Act { title, statements });
+        answer
+    }
+
+    /// As the engine's `read`.
+    async fn read<O: Operation>(&mut self, title: &'static str, operation: O) -> O::Answer {
+        let mut link = Recorder::new(self.lease.link(), self.dialect.clone());
+        let mut tx = Tx::new(&mut link, self.dialect.clone());
+        let answer = operation.run(&mut tx).await.expect(title);
+        let statements = link.seen;
+        self.acts.push(Act { title, statements });
+        answer
+    }
+
+    /// Lets time pass, for one table's rows.
+    async fn aside(&mut self, text: &str) {
+        let done = self.lease.link().run(text.to_owned()).await;
+        done.expect("the tables are as the script knows them");
+    }
+
+    async fn claim(&mut self, title: &'static str, claim: Claim) -> Vec<sql::rows::Placed> {
+        self.write(title, Take::new(claim)).await
+    }
+
+    async fn end(&mut self, title: &'static str, end: End) -> Status {
+        match self.write(title, EndRuns { ends: vec![end] }).await[0] {
+            Ended::Recorded(status) => status,
+            Ended::Lost => panic!("{title}: it was lost"),
+        }
+    }
+
+    async fn steer(&mut self, title: &'static str, id: TaskId, wish: Wish) -> Steered {
+        let (ids, filter) = (vec![id], Filter::scope(None));
+        self.write(title, Steer { ids, filter, wish }).await[0]
+    }
+}
+
+pub(super) const NODE: NodeId = NodeId(Uuid::from_u128(900));
+const RUN: RunId = RunId(Uuid::from_u128(800));
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new("test", text).expect("tests hand in names that are names")
+}
+
+fn id(n: u128) -> TaskId {
+    TaskId(Uuid::from_u128(n))
+}
+
+pub(super) fn task(id: TaskId) -> NewTask {
+    NewTask {
+        id,
+        kind: name("plain"),
+        user: name("ann"),
+        group: name("maths"),
+        priority: 0,
+        start: true,
+        due: None,
+        input: b"input".to_vec(),
+        options: Options::default(),
+        parent: None,
+    }
+}
+
+pub(super) fn card(id: NodeId) -> NodeCard {
+    NodeCard {
+        id,
+        label: "a node".to_owned(),
+        ttl_ms: 15_000,
+        slots: 4,
+    }
+}
+
+pub(super) fn end_of(id: TaskId, run: RunId, event: Event) -> End {
+    End {
+        id,
+        run,
+        event,
+        rules: Rules::default(),
+        output: matches!(event, Event::Ok { .. }).then(|| b"output".to_vec()),
+        error: matches!(event, Event::Err { .. }).then(|| "it broke".to_owned()),
+        awaited_children: u32::from(matches!(event, Event::Wait { .. })),
+    }
+}
+
+/// Plays everything on an empty `store`, and tells what was sent.
+pub(super) async fn play(store: &SqlStore) -> Vec<Act> {
+    store.register(card(NODE)).await.expect("register");
+    let rules = vec![(name("plain"), Rules::default())];
+    store.publish_kinds(rules).await.expect("publish kinds");
+    let lease = store.engine.connections.lease().await.expect("lease");
+    let mut stage = Stage {
+        lease,
+        dialect: store.engine.dialect.clone(),
+        acts: Vec::new(),
+    };
+    run_and_end(&mut stage).await;
+    look(&mut stage).await;
+    keep_up(&mut stage).await;
+    stage.lease.sound();
+    stage.acts
+}
+
+const OK: Event = Event::Ok { forget: false };
+const ERR: Event = Event::Err {
+    permanent: false,
+    retry_after_ms: None,
+    jitter: u32::MAX,
+    forget: false,
+};
+
+/// 1 ends well, 2 fails, 3 is told to pause, 4 waits for its child 5, 6 goes on.
+async fn run_and_end(stage: &mut Stage) {
+    let tasks = vec![task(id(1))];
+    stage.write("create one", Create::new(tasks)).await;
+    let tasks = vec![task(id(2)), task(id(3)), task(id(4))];
+    stage.write("create three", Create::new(tasks)).await;
+    let child = NewTask {
+        parent: Some(id(4)),
+        ..task(id(5))
+    };
+    let tasks = vec![child, task(id(6))];
+    stage.write("create a child", Create::new(tasks)).await;
+
+    let kinds = vec![KindKey::new(&name("plain"))];
+    let lanes = Lanes {
+        kinds: kinds.clone(),
+        limit: 10,
+    };
+    let lanes = stage.read("lanes", lanes).await;
+    assert_eq!(lanes.len(), 1);
+    let claim = Claim {
+        node: NODE,
+        run: RUN,
+        grants: vec![Grant {
+            lane: lanes[0].lane,
+            tasks: 6,
+        }],
+        kinds,
+    };
+    let taken = stage.claim("claim", claim).await;
+    assert_eq!(taken.len(), 6);
+    stage.read("read what was claimed", Load { taken }).await;
+
+    let save = Save {
+        id: id(6),
+        run: RUN,
+        checkpoint: Some(b"half".to_vec()),
+        progress: Some(Progress { done: 1, total: 2 }),
+    };
+    let saves = vec![save];
+    let saved = stage.write("save", SaveRuns { saves }).await;
+    assert_eq!(saved, [Saved::Kept(Status::Running)]);
+
+    let ok = end_of(id(1), RUN, OK);
+    assert_eq!(stage.end("end: ok", ok).await, Status::Finished);
+    let error = end_of(id(2), RUN, ERR);
+    stage.end("end: error, to be tried again", error).await;
+    let wait = end_of(id(4), RUN, Event::Wait { until: None });
+    assert_eq!(stage.end("end: wait", wait).await, Status::Waiting);
+    let child = end_of(id(5), RUN, OK);
+    stage.end("end: ok, of a child", child).await;
+
+    let paused = stage.steer("steer: pause a running task", id(3), Wish::Pause);
+    assert_eq!(paused.await, Steered::Changed(Status::Pausing));
+}
+
+async fn look(stage: &mut Stage) {
+    let glance = stage.read("glance", Look { node: NODE }).await;
+    assert_eq!((glance.held, glance.wishes.len()), (2, 1));
+    let beat = RenewLease {
+        node: NODE,
+        pulse: Pulse { seq: 1, acked: 0 },
+        ttl_ms: 15_000,
+    };
+    let beat = stage.write("beat", beat).await;
+    assert_eq!(beat, BeatAnswer::Renewed);
+    let ids = vec![id(1), id(2)];
+    assert_eq!(stage.read("get", Get { ids }).await.len(), 2);
+    let list = |states| List {
+        filter: Filter {
+            user: Some(name("ann")),
+            states,
+            ..Filter::default()
+        },
+        after: None,
+        limit: 2,
+    };
+    let page = stage.read("list by user", list(Vec::new())).await;
+    let next = List {
+        after: page.next,
+        ..list(Vec::new())
+    };
+    assert!(next.after.is_some());
+    stage.read("list by user: the next page", next).await;
+    let states = vec![State::Running];
+    let page = stage.read("list by user and state", list(states)).await;
+    assert_eq!(page.tasks.len(), 1);
+    let all = List {
+        filter: Filter::default(),
+        after: None,
+        limit: 2,
+    };
+    stage.read("list all", all).await;
+    let (node, limit) = (NODE, 10);
+    let held = stage.read("what a node holds", HeldRuns { node, limit });
+    let runs = held.await;
+    assert_eq!(runs.len(), 2);
+    stage.read("verify", Verify { runs }).await;
+}
+
+async fn keep_up(stage: &mut Stage) {
+    let limit = 100;
+    let woken = stage.write("wake", Wake { limit }).await;
+    assert_eq!(woken, 1);
+    stage
+        .aside("update peerwork_parked set wake_at = 1, due_at = 1")
+        .await;
+    let promoted = stage.write("promote", Promote { limit }).await;
+    assert_eq!(promoted.tasks, 1);
+    stage.aside("update peerwork_node set alive = 0").await;
+    let swept = stage.write("sweep", Sweep { limit }).await;
+    assert_eq!(swept.tasks.len(), 2);
+
+    let again = stage.steer("steer: run a final task again", id(1), Wish::Rerun);
+    assert!(matches!(again.await, Steered::Changed(_)));
+    let gone = stage.steer("steer: delete a queued task", id(1), Wish::ForceDelete);
+    assert!(matches!(gone.await, Steered::Changed(_)));
+    stage
+        .aside("update peerwork_done set finished_at = 1")
+        .await;
+    stage.write("prune", Prune { limit }).await;
+}
