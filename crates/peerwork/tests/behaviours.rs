@@ -5,5 +5,6 @@
 #[macro_use]
 mod kit;
 
+mod bad_input;
 mod ga;
 mod original;

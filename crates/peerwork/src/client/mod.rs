@@ -349,11 +349,11 @@ impl Client {
 
 /// Brings the schema up to date, or checks it.
 pub(crate) async fn prepare(store: &dyn Store, migrate: Migrate) -> Result<()> {
-    match migrate {
-        Migrate::Auto => store.migrate().await?,
-        Migrate::Never => store.check_schema().await?,
+    if migrate == Migrate::Auto {
+        store.migrate().await?;
     }
-    Ok(())
+    // Also after a migration: it leaves a schema alone that is newer than it knows.
+    Ok(store.check_schema().await?)
 }
 
 impl Client {

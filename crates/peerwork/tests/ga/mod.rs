@@ -7,6 +7,7 @@ mod drain;
 mod failing;
 mod fencing;
 mod lists;
+mod one_connection;
 mod order;
 mod rescue;
 mod running;
