@@ -219,12 +219,13 @@ fn refuse_memory(file: &Path) -> Result<()> {
 #[cfg(feature = "sqlite")]
 fn sqlite_options(url: &str) -> Result<sqlx::sqlite::SqliteConnectOptions> {
     let rest = &url[url.find(':').map_or(0, |at| at + 1)..];
-    refuse_memory(Path::new(
-        rest.trim_start_matches("//")
-            .split('?')
-            .next()
-            .unwrap_or_default(),
-    ))?;
+    let (file, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let is_memory = query.split('&').any(|part| part == "mode=memory");
+    refuse_memory(Path::new(if is_memory {
+        ""
+    } else {
+        file.trim_start_matches("//")
+    }))?;
     let options: sqlx::sqlite::SqliteConnectOptions = url
         .parse()
         .map_err(|error| invalid(format!("database url {url:?}: {error}")))?;
