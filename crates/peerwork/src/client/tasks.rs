@@ -13,6 +13,8 @@ pub struct Tasks {
     filter: Filter,
     after: Option<Cursor>,
     limit: usize,
+    /// It asks for a user that is not the client's: no task is both's.
+    nobodys: bool,
     invalid: Option<String>,
 }
 
@@ -41,6 +43,7 @@ impl Tasks {
             filter,
             after: None,
             limit: Self::LIMIT,
+            nobodys: false,
             invalid: None,
         }
     }
@@ -59,9 +62,7 @@ impl Tasks {
     pub fn user(mut self, user: &str) -> Self {
         let name = self.name("user", user);
         if self.client.user.is_some() && self.client.user != name {
-            // Nobody is both: no task matches.
-            self.filter.states = vec![];
-            self.filter.parent = Some(TaskId(uuid::Uuid::nil()));
+            self.nobodys = true;
         } else {
             self.filter.user = name;
         }
@@ -128,6 +129,9 @@ impl Tasks {
     /// [`is_invalid`](Error::is_invalid) if a name in the filter is none.
     pub async fn list(self) -> Result<Page> {
         let this = self.checked()?;
+        if this.nobodys {
+            return Ok(Page::default());
+        }
         Ok(this
             .client
             .inner
@@ -224,6 +228,9 @@ impl Tasks {
     /// just been moved or finished is left alone.
     async fn steer(self, wish: Wish) -> Result<Steering> {
         let this = self.checked()?;
+        if this.nobodys {
+            return Ok(Steering::default());
+        }
         let (client, mut after, mut sum) = (this.client, this.after, Steering::default());
         loop {
             let page = client

@@ -1,7 +1,9 @@
 //! Lists and filters: bounded, stable, exact for any string, and limited to one user where that is wanted.
 
 use crate::kit::{Ask, Ghost, NAMES, Place, Puppet, task_in};
-use peerwork::{Handler, State, Status, TaskId};
+use peerwork::{Handler, Options, State, Status, TaskHandle, TaskId};
+use peerwork_core::Name;
+use peerwork_store::NewTask;
 use std::collections::BTreeSet;
 
 on_every_database!(
@@ -117,8 +119,15 @@ async fn ga_49_filters_of_one_user_never_reach_another(place: Place) {
     assert_eq!(ann.tasks().all().await.unwrap()[0].id, hers.id());
     assert_eq!(ann.tasks().group("g").all().await.unwrap().len(), 1);
     assert!(ann.tasks().user("bob").all().await.unwrap().is_empty());
-    let parent = ann.tasks().user("bob").parent(his.id());
-    assert!(parent.all().await.unwrap().is_empty());
+    // Whatever else is asked for, in whatever order.
+    place.store().create(vec![child_of(&hers)]).await.unwrap();
+    assert_eq!(ann.tasks().parent(hers.id()).all().await.unwrap().len(), 1);
+    let both = ann.tasks().user("bob").parent(hers.id());
+    assert!(both.all().await.unwrap().is_empty());
+    let both = ann.tasks().parent(hers.id()).user("bob");
+    assert!(both.all().await.unwrap().is_empty());
+    let both = ann.tasks().user("bob").parent(hers.id()).user("ann");
+    assert!(both.all().await.unwrap().is_empty());
     for user in crate::kit::NAMES {
         let found = ann.tasks().user(user).all().await.unwrap();
         assert!(found.is_empty(), "{user:?}");
@@ -137,6 +146,23 @@ async fn ga_49_filters_of_one_user_never_reach_another(place: Place) {
     for steering in swept {
         assert_eq!(steering, peerwork::Steering::default());
     }
-    assert_eq!(ann.tasks().group("g").delete().await.unwrap().changed, 1);
+    assert_eq!(ann.tasks().group("g").delete().await.unwrap().changed, 2);
     assert_eq!(his.get().await.unwrap().task, before.task);
+}
+
+/// A task of ann's whose parent is `parent`.
+fn child_of(parent: &TaskHandle<Puppet>) -> NewTask {
+    let name = |text| Name::new("name", text).unwrap();
+    NewTask {
+        id: parent.id().child("child"),
+        kind: name("puppet"),
+        user: name("ann"),
+        group: name("g"),
+        priority: 0,
+        start: true,
+        due: None,
+        input: b"\"\"".to_vec(),
+        options: Options::default(),
+        parent: Some(parent.id()),
+    }
 }

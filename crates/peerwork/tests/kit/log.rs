@@ -2,27 +2,18 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What has been logged since the test began to listen.
 #[derive(Clone)]
-pub struct Log(Arc<Shared>);
-
-struct Shared {
-    lines: Mutex<Vec<String>>,
-    count: watch::Sender<usize>,
-}
+pub struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     /// Listens, at every level. One test in a process may: see [`run_alone`](super::run_alone).
     pub fn listen() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         let log = LOG.get_or_init(|| {
-            let log = Self(Arc::new(Shared {
-                lines: Mutex::default(),
-                count: watch::Sender::new(0),
-            }));
+            let log = Self(Arc::default());
             tracing_subscriber::fmt()
                 .with_max_level(tracing::Level::TRACE)
                 .with_ansi(false)
@@ -37,7 +28,6 @@ impl Log {
     /// Forgets what was logged so far.
     pub fn clear(&self) {
         self.lines().clear();
-        self.0.count.send_replace(0);
     }
 
     /// All lines that contain `part`.
@@ -46,16 +36,8 @@ impl Log {
         lines.iter().filter(|l| l.contains(part)).cloned().collect()
     }
 
-    /// Waits until `count` lines contain `part`.
-    pub async fn wait_for(&self, part: &str, count: usize) {
-        let mut changes = self.0.count.subscribe();
-        while self.with(part).len() < count {
-            changes.changed().await.expect("the sender is ours");
-        }
-    }
-
     fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.0.lines.lock().expect("no panic under the lock")
+        self.0.lock().expect("no panic under the lock")
     }
 }
 
@@ -84,6 +66,5 @@ impl Drop for Line {
     fn drop(&mut self) {
         let line = String::from_utf8_lossy(&self.1).into_owned();
         self.0.lines().push(line);
-        self.0.0.count.send_modify(|count| *count += 1);
     }
 }
