@@ -9,6 +9,8 @@ use peerwork::{Handler, NodeRow, State, TaskId, TaskRecord};
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// Frames a second at most: more than there are looks at the board.
+const FRAMES: u8 = 10;
 /// A bar in thousandths: progress of any size fits.
 const FULL: u64 = 1_000;
 /// How wide a task's title is at least and at most.
@@ -23,7 +25,7 @@ pub(crate) struct Bars {
 
 impl Default for Bars {
     fn default() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(FRAMES));
         let nodes = all.add(ProgressBar::new(1));
         nodes.set_style(ProgressStyle::with_template("{msg}").expect("a literal"));
         Self {
@@ -88,7 +90,7 @@ impl Bars {
 /// `node-1 ●●●○○  node-2 ●●●●●`: a dot for each slot.
 fn nodes(nodes: &[NodeRow]) -> String {
     let mut nodes: Vec<_> = nodes.iter().collect();
-    nodes.sort_by(|a, b| (a.started_at, &a.label).cmp(&(b.started_at, &b.label)));
+    nodes.sort_by(|a, b| (a.label.len(), &a.label).cmp(&(b.label.len(), &b.label)));
     let node = |node: &&NodeRow| {
         let slots = u64::from(node.slots);
         let full = "●".repeat(usize::try_from(node.held.min(slots)).unwrap_or(0));

@@ -86,6 +86,19 @@ impl Observer {
     /// # Errors
     /// If that does not happen in time.
     pub async fn until<T>(&self, what: &str, find: impl Fn(&Board) -> Option<T>) -> Result<T> {
+        self.until_within(WAIT_LIMIT, what, find).await
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// If it takes longer than `limit`.
+    pub async fn until_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        find: impl Fn(&Board) -> Option<T>,
+    ) -> Result<T> {
         let mut boards = self.boards.clone();
         let found = async {
             loop {
@@ -98,9 +111,9 @@ impl Observer {
                     .context("the board is not looked at any more")?;
             }
         };
-        match tokio::time::timeout(WAIT_LIMIT, found).await {
+        match tokio::time::timeout(limit, found).await {
             Ok(found) => found,
-            Err(_) => bail!("waited {} s until {what}, in vain", WAIT_LIMIT.as_secs()),
+            Err(_) => bail!("waited {} s until {what}, in vain", limit.as_secs()),
         }
     }
 

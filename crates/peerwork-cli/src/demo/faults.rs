@@ -166,15 +166,16 @@ async fn elsewhere(
             let now = tasks.iter().map(|task| board.task(task.id));
             let now: Vec<_> = now.flatten().collect();
             let is_settled = |task: &TaskRecord| {
-                let runs_elsewhere = task.status().is_held() && task.node != Some(node);
+                // Its first checkpoint there clears the crash: it does not merely belong to another node.
+                let is_begun = task.status().is_held() && task.task.crashes == 0;
+                let runs_elsewhere = is_begun && task.node != Some(node);
                 runs_elsewhere || task.status().is_final() || waits_elsewhere(task)
             };
             if !now.iter().all(|task| is_settled(task)) {
                 return None;
             }
-            let elsewhere = now
-                .into_iter()
-                .filter(|task| task.node.is_some_and(|other| other != node));
+            // What ended on the node itself before it stopped has not moved.
+            let elsewhere = now.into_iter().filter(|task| task.node != Some(node));
             Some(elsewhere.cloned().collect())
         })
         .await

@@ -8,15 +8,22 @@ use super::faults::{self, Taken};
 use super::screen::Screen;
 use super::stage::{Stage, shown};
 use super::summary::Summary;
-use super::work::{Job, Work, title};
+use super::work::{Job, Product, Work};
 use anyhow::{Context, Result, ensure};
-use peerwork::{Client, Database, State, TaskRecord};
+use peerwork::{Client, Database, State, TaskId, TaskRecord};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long one task may take to obey.
 const OBEY_LIMIT: Duration = Duration::from_secs(40);
 
+/// Between two steps, so that a person can follow.
+const BREATH: Duration = Duration::from_millis(1_200);
+
+/// The digest that is paused, moved and resumed.
+const PAUSED: usize = 0;
+/// The digest that is deleted.
+const DELETED: usize = 1;
 /// The group that the paused task is moved to.
 const OTHER_GROUP: &str = "express";
 
@@ -42,7 +49,7 @@ pub(crate) async fn play(
     screen.event(&format!("{} are ready", labels.join(", ")));
 
     let observer = Observer::start(client.clone(), screen.clone());
-    let mut work = Work::begin(&client, stage, &files, 2 * nodes + 1).await?;
+    let mut work = Work::begin(&client, stage, &files, 2 * nodes).await?;
     name_all(screen, &work);
     screen.event(&format!(
         "created {} digests over the {} files below {}, and a matrix product",
@@ -51,21 +58,29 @@ pub(crate) async fn play(
         shown(&stage.input)
     ));
 
-    let pause_ms = pause_move_resume(screen, &work.digests[0]).await?;
-    let delete_ms = delete(screen, &work.digests[1]).await?;
+    breathe().await;
+    let pause_ms = pause_move_resume(screen, &work.digests[PAUSED]).await?;
+    breathe().await;
+    let delete_ms = delete(screen, &work.digests[DELETED]).await?;
+    breathe().await;
 
+    // Before each fault there is fresh work, so that it hits something, however slow this machine is.
+    more(screen, &client, stage, &mut work, nodes - 1).await?;
     let fresh = cluster.start(stage, 1).await?;
     screen.event(&format!("{} joins", fresh.join(", ")));
+    breathe().await;
     let hand_over = faults::hand_over(&client, cluster, &observer, &work).await?;
     screen.event(&format!(
         "{} drained: {}",
         hand_over.label,
         went_on(&hand_over)
     ));
+    breathe().await;
 
-    work.add(&client, stage, nodes).await?;
-    name_all(screen, &work);
-    screen.event(&format!("created {nodes} more digests"));
+    work.add_product(&client, stage).await?;
+    screen.event("created another matrix product");
+    more(screen, &client, stage, &mut work, nodes - 1).await?;
+    breathe().await;
     let rescue = faults::rescue(&client, cluster, &observer, &work).await?;
     screen.event(&format!(
         "{} killed by SIGKILL: {}",
@@ -88,11 +103,30 @@ pub(crate) async fn play(
     })
 }
 
+async fn breathe() {
+    tokio::time::sleep(BREATH).await;
+}
+
+async fn more(
+    screen: &Screen,
+    client: &Client,
+    stage: &Stage,
+    work: &mut Work,
+    digests: usize,
+) -> Result<()> {
+    work.add(client, stage, digests).await?;
+    name_all(screen, work);
+    screen.event(&format!("created {digests} more digests"));
+    Ok(())
+}
+
 fn name_all(screen: &Screen, work: &Work) {
     for job in &work.digests {
         screen.name(job.id(), job.title());
     }
-    screen.name(work.matrix.id(), title("max", "product"));
+    for product in &work.products {
+        screen.name(product.id(), product.title());
+    }
 }
 
 fn went_on(taken: &Taken) -> String {
@@ -142,6 +176,7 @@ async fn pause_move_resume(screen: &Screen, job: &Job) -> Result<u64> {
         "{name} paused after {pause_ms} ms, at file {} of {}",
         at.done, at.total
     ));
+    breathe().await;
     job.task.move_to(OTHER_GROUP).await?;
     let moved = job.task.get().await?;
     ensure!(
@@ -158,6 +193,7 @@ async fn pause_move_resume(screen: &Screen, job: &Job) -> Result<u64> {
         "{name} moved from {} to {OTHER_GROUP}",
         paused.group
     ));
+    breathe().await;
     job.task.resume().await?;
     obeyed(&format!("{name} goes on"), job.task.until(State::Running)).await?;
     screen.event(&format!("{name} resumed"));
@@ -187,13 +223,17 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Waits until everything has finished or failed, but the one that was deleted. That takes as long as the work does.
 async fn all_over(observer: &Observer, work: &Work) -> Result<()> {
-    let mut ids: Vec<_> = work.digests.iter().map(Job::id).collect();
-    ids.push(work.matrix.id());
-    let is_over = |task: Option<&TaskRecord>| task.is_none_or(|task| task.status().is_final());
+    let digests = work.digests.iter().enumerate();
+    let digests = digests.filter(|(n, _)| *n != DELETED);
+    let mut ids: Vec<_> = digests.map(|(_, job)| job.id()).collect();
+    ids.extend(work.products.iter().map(Product::id));
     observer
-        .until("all work is over", |board| {
-            (!board.tasks.is_empty() && ids.iter().all(|id| is_over(board.task(*id)))).then_some(())
+        .until_within(super::DEMO_LIMIT, "all work is over", |board| {
+            let is_over =
+                |id: &TaskId| board.task(*id).is_some_and(|task| task.status().is_final());
+            ids.iter().all(is_over).then_some(())
         })
         .await
 }
@@ -203,42 +243,32 @@ async fn check(stage: &Stage, before: &Snapshot, client: &Client, work: &Work) -
     let truth = Truth::find(&stage.input, before)?;
     let mut summary = Summary {
         files_changed: truth.changed,
-        deleted: 1,
         ..Summary::default()
     };
     for (n, job) in work.digests.iter().enumerate() {
         let record = job.task.get().await?;
         match (n, record.state()) {
-            // The one that was deleted.
-            (1, State::Deleted) => {}
+            (DELETED, State::Deleted) => summary.deleted += 1,
             (_, State::Finished) => {
                 let output = job.task.result().await?;
                 summary.files += truth.check(job.id(), &job.input, &output)?;
                 summary.digests += 1;
             }
-            (_, state) => {
-                summary.lost.push(format!(
-                    "{}: {state} {}",
-                    job.title(),
-                    record.error.unwrap_or_default()
-                ));
-            }
+            _ => summary.lose(job.title(), &record),
         }
     }
-    match work.matrix.get().await? {
-        record if record.state() == State::Finished => {
-            summary.cells = check_product(&work.factors, &work.matrix.result().await?)?;
+    for product in &work.products {
+        let record = product.task.get().await?;
+        if record.state() == State::Finished {
+            summary.cells += check_product(&product.factors, &product.task.result().await?)?;
+            summary.products += 1;
+        } else {
+            summary.lose(product.title(), &record);
         }
-        record => summary.lost.push(format!(
-            "the product: {} {}",
-            record.state(),
-            record.error.unwrap_or_default()
-        )),
+        let cells = client.tasks().parent(product.id()).all().await?;
+        for cell in cells.iter().filter(|cell| cell.state() != State::Finished) {
+            summary.lose(format!("a cell of {}", product.title()), cell);
+        }
     }
-    let cells = client.tasks().parent(work.matrix.id()).all().await?;
-    let unfinished = cells.iter().filter(|cell| cell.state() != State::Finished);
-    summary
-        .lost
-        .extend(unfinished.map(|cell| format!("a cell of the product: {}", cell.state())));
     Ok(summary)
 }

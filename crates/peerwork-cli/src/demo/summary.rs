@@ -4,6 +4,7 @@ use super::faults::Taken;
 use super::stage::Stage;
 use crate::exit::Trouble;
 use crate::output::Output;
+use peerwork::TaskRecord;
 use serde_json::json;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub digests: usize,
+    pub products: usize,
     pub deleted: usize,
     /// Sums that were compared.
     pub files: usize,
@@ -28,11 +30,18 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
+    /// Counts a task as lost.
+    pub fn lose(&mut self, title: String, task: &TaskRecord) {
+        let error = task.error.as_deref().unwrap_or_default();
+        self.lost.push(format!("{title}: {} {error}", task.state()));
+    }
+
     /// # Errors
     /// If stdout is closed or full.
     pub fn print(&self, stage: &Stage, output: Output) -> Result<(), Trouble> {
         let value = json!({
             "digests": self.digests,
+            "products": self.products,
             "deleted": self.deleted,
             "files_compared": self.files,
             "files_changed_meanwhile": self.files_changed,
@@ -67,8 +76,8 @@ impl Summary {
                 self.took.as_secs_f64()
             ),
             format!(
-                "  finished      {} digests, 1 product of matrices with {} cells",
-                self.digests, self.cells
+                "  finished      {} digests, {} products of matrices with {} cells",
+                self.digests, self.products, self.cells
             ),
             format!(
                 "  checked       {} sums and {} cells, each against a computation of our own{changed}",

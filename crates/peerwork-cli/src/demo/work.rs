@@ -18,8 +18,8 @@ const PEOPLE: [(&str, &str); 4] = [
 
 /// How long a digest takes at least, in milliseconds: by resting before each file. Long enough for a node to be
 /// stopped while it is at it.
-const DIGEST_MS: u64 = 12_000;
-/// The rest before each multiplication of the matrix product, in milliseconds.
+const DIGEST_MS: u64 = 10_000;
+/// The rest before each multiplication of a product, in milliseconds.
 const DOT_PACE_MS: u64 = 25;
 
 /// A digest that somebody wants.
@@ -40,20 +40,37 @@ impl Job {
     }
 }
 
-pub(crate) fn title(user: &str, what: &str) -> String {
+/// A product of matrices that somebody wants.
+pub(crate) struct Product {
+    pub task: TaskHandle<Matrix>,
+    pub factors: Factors,
+    user: &'static str,
+}
+
+impl Product {
+    pub fn id(&self) -> TaskId {
+        self.task.id()
+    }
+
+    /// For people: whose it is, and what.
+    pub fn title(&self) -> String {
+        title(self.user, "product")
+    }
+}
+
+fn title(user: &str, what: &str) -> String {
     format!("{user}'s {what}")
 }
 
 /// All work.
 pub(crate) struct Work {
     pub digests: Vec<Job>,
-    pub matrix: TaskHandle<Matrix>,
-    pub factors: Factors,
+    pub products: Vec<Product>,
     subtrees: Vec<(Subtree, usize)>,
 }
 
 impl Work {
-    /// Creates the first digests and the product. `files` are those below the input.
+    /// Creates the first digests and a product. `files` are those below the input.
     pub async fn begin(
         client: &Client,
         stage: &Stage,
@@ -70,17 +87,9 @@ impl Work {
         for n in 0..digests {
             first.push(job(client, stage, n, &subtrees).await?);
         }
-        let (left, right) = stage.matrices();
-        let factors = Factors {
-            left,
-            right,
-            pace_ms: DOT_PACE_MS,
-        };
-        let matrix = Matrix::task(factors.clone()).user("max").group("maths");
         Ok(Self {
             digests: first,
-            matrix: client.create(matrix).await?,
-            factors,
+            products: vec![product(client, stage, "max").await?],
             subtrees,
         })
     }
@@ -93,6 +102,12 @@ impl Work {
             self.digests
                 .push(job(client, stage, n, &self.subtrees).await?);
         }
+        Ok(())
+    }
+
+    /// Creates one more product.
+    pub async fn add_product(&mut self, client: &Client, stage: &Stage) -> Result<()> {
+        self.products.push(product(client, stage, "eva").await?);
         Ok(())
     }
 }
@@ -116,6 +131,21 @@ async fn job(
     Ok(Job {
         task: client.create(draft).await?,
         input,
+        user,
+    })
+}
+
+async fn product(client: &Client, stage: &Stage, user: &'static str) -> Result<Product> {
+    let (left, right) = stage.matrices();
+    let factors = Factors {
+        left,
+        right,
+        pace_ms: DOT_PACE_MS,
+    };
+    let draft = Matrix::task(factors.clone()).user(user).group("maths");
+    Ok(Product {
+        task: client.create(draft).await?,
+        factors,
         user,
     })
 }
