@@ -33,15 +33,16 @@ impl Operation for Look {
             .bind(self.node)
             .push(", ")
             .now();
+        // With limits, not as a semi-join or a minimum, for which MariaDB reads all that is running or parked.
         sql.push(", (select count(*) from ~running where node = ")
             .bind(self.node)
             .push(
                 "), \
              case when exists (select 1 from ~ready) then 1 else 0 end, \
              case when exists (select 1 from ~node n where n.alive = 0 \
-             and exists (select 1 from ~running r where r.node = n.id)) then 1 else 0 end, \
+             and (select 1 from ~running r where r.node = n.id limit 1) is not null) then 1 else 0 end, \
              case when exists (select 1 from ~inbox where seen = 0) then 1 else 0 end, \
-             (select min(due_at) from ~parked where due_at is not null)",
+             (select due_at from ~parked where due_at is not null order by due_at limit 1)",
             );
         sql.push(" union all select ")
             .number(WISH)

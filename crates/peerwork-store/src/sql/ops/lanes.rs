@@ -36,14 +36,30 @@ impl Operation for Lanes {
             // through all entries once for each lane.
             Database::MySql => "with l(lane) as (select distinct lane from ~ready) ",
         });
-        sql.push(
-            "select h.lane, t.grp, t.usr, h.status, h.rank_no, h.ready_at from l \
-             join ~ready h on h.id = (select r.id from ~ready r where r.lane = l.lane and ",
-        );
-        sql.ints("r.kind", kinds).push(
-            " order by r.rank_no, r.ready_at, r.id limit 1) join ~task t on t.id = h.id \
-             where l.lane is not null order by h.lane limit ",
-        );
+        const HEAD: &str = "select h.lane, t.grp, t.usr, h.status, h.rank_no, h.ready_at from l ";
+        const FIRST: &str = " order by r.rank_no, r.ready_at, r.id limit 1) ";
+        // Not by h.lane: there is an index in that order, over all that is ready.
+        const TAIL: &str = "where l.lane is not null order by l.lane limit ";
+        sql.push(HEAD);
+        if tx.dialect.capabilities.lateral {
+            // The limits keep it from joining in another order, which is as good where it was planned on tables that
+            // were empty then.
+            sql.push(
+                "cross join lateral (select r.lane, r.id, r.status, r.rank_no, r.ready_at from ~ready r \
+                 where r.lane = l.lane and ",
+            );
+            sql.ints("r.kind", kinds).push(FIRST).push(
+                "h cross join lateral (select t.grp, t.usr from ~task t where t.id = h.id limit 1) t ",
+            );
+        } else {
+            sql.push(
+                "join ~ready h on h.id = (select r.id from ~ready r where r.lane = l.lane and ",
+            );
+            sql.ints("r.kind", kinds)
+                .push(FIRST)
+                .push("join ~task t on t.id = h.id ");
+        }
+        sql.push(TAIL);
         sql.bind(self.limit);
         let mut rows = tx.fetch(sql).await?;
         rows.rows().map(|mut row| view(&mut row)).collect()

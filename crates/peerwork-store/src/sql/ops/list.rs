@@ -63,7 +63,7 @@ impl List {
         self.window(&mut sql, after, LOOKS_MAX);
         sql.push(") t");
         if !self.filter.states.is_empty() {
-            self.join_places(&mut sql);
+            self.join_places(&mut sql, tx.dialect.capabilities.lateral);
         }
         sql.push(" order by t.created_at desc, t.id desc limit ")
             .bind(wanted);
@@ -120,27 +120,32 @@ impl List {
             .bind(limit);
     }
 
-    /// Narrows down by state, as far as a status alone tells.
-    fn join_places(&self, sql: &mut Sql) {
-        const JOINS: [(Place, &str, &str); 4] = [
+    /// Narrows down by state, as far as a status alone tells. With `looks_up`, in the form that looks each task up by its
+    /// id even if it was planned when the places were empty.
+    fn join_places(&self, sql: &mut Sql, looks_up: bool) {
+        const JOINS: [(Place, &str, &str, &str); 4] = [
             (
                 Place::Ready,
                 " left join ~ready r on r.id = t.id",
+                " left join lateral (select status from ~ready where id = t.id limit 1) r on true",
                 "r.status in (",
             ),
             (
                 Place::Running,
                 " left join ~running u on u.id = t.id",
+                " left join lateral (select status from ~running where id = t.id limit 1) u on true",
                 "u.status in (",
             ),
             (
                 Place::Parked,
                 " left join ~parked p on p.id = t.id",
+                " left join lateral (select status from ~parked where id = t.id limit 1) p on true",
                 "p.status in (",
             ),
             (
                 Place::Done,
                 " left join ~done d on d.id = t.id",
+                " left join lateral (select status from ~done where id = t.id limit 1) d on true",
                 "d.status in (",
             ),
         ];
@@ -154,11 +159,11 @@ impl List {
                 .iter()
                 .filter(|(place, ..)| codes(*place).next().is_some())
         };
-        for (_, join, _) in needed() {
-            sql.push(join);
+        for (_, join, lateral, _) in needed() {
+            sql.push(if looks_up { lateral } else { join });
         }
         sql.push(" where (");
-        for (i, (place, _, status)) in needed().enumerate() {
+        for (i, (place, _, _, status)) in needed().enumerate() {
             sql.push(if i > 0 { " or " } else { "" })
                 .push(status)
                 .numbers(codes(*place))

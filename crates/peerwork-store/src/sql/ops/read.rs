@@ -23,6 +23,31 @@ impl Operation for Get {
     }
 }
 
+/// How a task is joined with what there is about it: as any database takes it, and so that PostgreSQL, whose plan may
+/// be from when these tables were empty, looks it up by its id all the same.
+const JOINS: [(&str, &str); 5] = [
+    (
+        " left join ~ready r on r.id = t.id",
+        " left join lateral (select * from ~ready where id = t.id limit 1) r on true",
+    ),
+    (
+        " left join ~running u on u.id = t.id",
+        " left join lateral (select * from ~running where id = t.id limit 1) u on true",
+    ),
+    (
+        " left join ~parked p on p.id = t.id",
+        " left join lateral (select * from ~parked where id = t.id limit 1) p on true",
+    ),
+    (
+        " left join ~done d on d.id = t.id",
+        " left join lateral (select * from ~done where id = t.id limit 1) d on true",
+    ),
+    (
+        " left join ~checkpoint c on c.task_id = t.id",
+        " left join lateral (select * from ~checkpoint where task_id = t.id limit 1) c on true",
+    ),
+];
+
 /// The records of the tasks among `ids` that exist. One statement, so that no task is between two places in it.
 pub(crate) async fn records(
     tx: &mut Tx<'_>,
@@ -41,11 +66,16 @@ pub(crate) async fn records(
          p.returns_to, p.wake_at, coalesce(p.forced, 0), \
          coalesce(u.run_id, d.run_id), coalesce(u.node, d.node), coalesce(u.started_at, d.started_at), \
          d.finished_at, c.done, c.total, \
-         (select f.error from ~failure f where f.task_id = t.id order by f.attempt desc limit 1) \
-         from ~task t left join ~ready r on r.id = t.id left join ~running u on u.id = t.id \
-         left join ~parked p on p.id = t.id left join ~done d on d.id = t.id \
-         left join ~checkpoint c on c.task_id = t.id where ",
+         (select f.error from ~failure f where f.task_id = t.id order by f.attempt desc limit 1) from ~task t",
     );
+    for (join, lateral) in JOINS {
+        sql.push(if tx.dialect.capabilities.lateral {
+            lateral
+        } else {
+            join
+        });
+    }
+    sql.push(" where ");
     sql.ids("t.id", ids);
     let mut records = HashMap::new();
     for mut row in tx.fetch(sql).await?.rows() {
@@ -207,12 +237,15 @@ impl Operation for HeldRuns {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let mut sql = tx.sql("select id, run_id from ~running where node = ");
-        sql.bind(self.node)
-            .push(" order by id limit ")
-            .bind(self.limit);
-        let mut rows = tx.fetch(sql).await?;
-        rows.rows()
+        sql.bind(self.node).push(" limit ").bind(self.limit);
+        let mut held: Vec<_> = tx
+            .fetch(sql)
+            .await?
+            .rows()
             .map(|mut row| Ok((TaskId(row.id()?), RunId(row.id()?))))
-            .collect()
+            .collect::<Result<_, Fault>>()?;
+        // Not by the database: it would walk through all that is running in this order, to stop at the limit.
+        held.sort_unstable();
+        Ok(held)
     }
 }

@@ -1,12 +1,17 @@
+//! The statements as they are really sent: reviewed as text, and by the plans that the databases make for them.
 //!
 //! ```text
 //! databases.rs   a fresh and empty database for a test
 //! recorder.rs    a connection that notes what goes through it
 //! script.rs      one life of a few tasks that takes every hot operation once
 //! texts.rs       its statements, as snapshots: one for each database
+//! plans.rs       its statements, explained on empty and on filled tables: none scans a table of tasks
+//! explain.rs     how each database explains, and what counts as a scan
 //! ```
 
 mod databases;
+mod explain;
+mod plans;
 mod recorder;
 mod script;
 mod texts;

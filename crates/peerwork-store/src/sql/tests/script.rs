@@ -155,8 +155,8 @@ pub(super) async fn play(store: &SqlStore) -> Vec<Act> {
     stage.acts
 }
 
-const OK: Event = Event::Ok { forget: false };
-const ERR: Event = Event::Err {
+pub(super) const OK: Event = Event::Ok { forget: false };
+pub(super) const ERR: Event = Event::Err {
     permanent: false,
     retry_after_ms: None,
     jitter: u32::MAX,
