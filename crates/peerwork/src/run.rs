@@ -38,6 +38,8 @@ struct ControlState {
     progress: Option<Progress>,
     /// Whether `progress` has not been written yet.
     unwritten: bool,
+    /// Whether the handler's future has ended.
+    over: bool,
 }
 
 impl Control {
@@ -67,9 +69,15 @@ impl Control {
         self.killed.cancel();
     }
 
-    /// Ends whatever the handler has left waiting for a stop: its run is over.
+    /// The handler's future has ended: so does whatever it has left waiting for a stop.
     pub fn over(&self) {
-        self.state().told.cancel();
+        let mut state = self.state();
+        state.over = true;
+        state.told.cancel();
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.state().over
     }
 
     /// Takes a pause back that the run did not heed: it runs on.

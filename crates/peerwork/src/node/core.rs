@@ -167,27 +167,33 @@ impl Core {
         *self.claiming.lock().expect("no panic under the lock") = run;
     }
 
-    /// Takes note of a claimed task. False if an earlier run of it is still here.
+    /// Takes note of a claimed task. False if the future of an earlier run of it is still here; one whose end is only
+    /// being recorded is in nobody's way.
     pub fn hold(&self, claimed: &Claimed, control: Arc<Control>) -> bool {
         let mut runs = self.runs.lock().expect("no panic under the lock");
         let held = Held {
             run: claimed.run,
             control,
         };
-        if runs.contains_key(&claimed.id) {
+        if runs
+            .get(&claimed.id)
+            .is_some_and(|earlier| !earlier.control.is_over())
+        {
             return false;
         }
         runs.insert(claimed.id, held);
         true
     }
 
-    /// Forgets a task whose end is acknowledged, and takes its credit back: of one that had been started, for another
+    /// Forgets a run whose end is acknowledged, and takes its credit back: of one that had been started, for another
     /// like it.
-    pub fn release(&self, id: TaskId, work: Work, started: bool) {
-        self.runs
-            .lock()
-            .expect("no panic under the lock")
-            .remove(&id);
+    pub fn release(&self, id: TaskId, run: RunId, work: Work, started: bool) {
+        let mut runs = self.runs.lock().expect("no panic under the lock");
+        // The task may have been claimed again meanwhile.
+        if runs.get(&id).is_some_and(|held| held.run == run) {
+            runs.remove(&id);
+        }
+        drop(runs);
         let now = self.client.env.now();
         let mut credits = self
             .slots(work)

@@ -228,7 +228,7 @@ async fn finish(core: &Core, end: End, facts: &Facts, work: Work, started: bool)
     }
     let stopped = matches!(end.event, Event::Stopped);
     let ended = core.end(end).await;
-    core.release(facts.id, work, started);
+    core.release(facts.id, facts.run, work, started);
     let Some(ended) = ended else { return };
     match ended {
         Ended::Recorded(status) => {

@@ -1,6 +1,6 @@
 //! What fails fails alone, with its reason, a bounded number of times.
 
-use crate::kit::{Ghost, Place, Puppet, Stage, never_again};
+use crate::kit::{Ghost, Place, Puppet, STEADY, Stage, Tap, never_again};
 use peerwork::*;
 use peerwork_core::{ERROR_BYTES_MAX, ERRORS_KEPT_MAX, Name};
 use peerwork_store::{NewTask, Save};
@@ -15,6 +15,7 @@ on_every_database!(
     ga_36_a_failure_keeps_its_reason_and_backs_off_within_its_bounds,
     ga_36_a_failure_says_how_it_wants_to_be_tried_again,
     ga_36_failures_are_kept_in_bounded_number_and_length,
+    ga_36_a_retry_waits_for_no_answer_to_the_end_before_it,
 );
 on!([sqlite, postgres, mysql] ga_26_a_damaged_row_blocks_nobody);
 
@@ -248,5 +249,30 @@ async fn ga_36_failures_are_kept_in_bounded_number_and_length(place: Place) {
     for text in failures.iter().map(|f| &f.error).chain(&record.error) {
         assert!(text.len() <= ERROR_BYTES_MAX && text.starts_with("é\u{fffd}🦀é"));
     }
+    node.drain().await;
+}
+
+async fn ga_36_a_retry_waits_for_no_answer_to_the_end_before_it(place: Place) {
+    let tap = Tap::on(place.store());
+    let rules = Rules {
+        retry: Retry::at_once(9),
+        ..Rules::default()
+    };
+    let stage = Stage::new();
+    let node = Node::builder(tap.database()).lease(STEADY);
+    let node = node.register(stage.puppet("a").with(rules));
+    let node = node.start().await.unwrap();
+    let client = node.client();
+    let task = client.create(Puppet::task(String::new())).await.unwrap();
+    // Its failure is recorded, and its node has not heard so yet.
+    let answer = tap.hold_back("end");
+    stage.next().await.fail("once").await;
+    let answer = answer.is_there().await;
+    let again = stage.next().await;
+    assert_eq!((again.attempt, again.failures), (2, 1));
+    answer.send(()).unwrap();
+    again.save(1).await.expect("it still holds the task");
+    again.finish(1).await;
+    assert_eq!(task.result().await.unwrap(), 1);
     node.drain().await;
 }
