@@ -42,10 +42,19 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // Servers start and stop outside the runtime: that blocks.
     let targets = Target::all(args.database_url.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     for target in &targets {
         let report = runtime.block_on(measure(&args, target))?;
-        println!("{}", if args.json { report.to_json() } else { report.to_text() });
+        println!(
+            "{}",
+            if args.json {
+                report.to_json()
+            } else {
+                report.to_text()
+            }
+        );
     }
     Ok(())
 }

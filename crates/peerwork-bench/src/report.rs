@@ -19,7 +19,10 @@ impl Report {
         Self {
             scenario: args.scenario.name(),
             database: target.name,
-            settings: format!("tasks={} nodes={} slots={}", args.tasks, args.nodes, args.slots),
+            settings: format!(
+                "tasks={} nodes={} slots={}",
+                args.tasks, args.nodes, args.slots
+            ),
             per_second: median(rounds.iter().map(|(figure, _)| *figure)),
             yardstick: median(rounds.iter().map(|(_, yardstick)| *yardstick)),
             ratio: median(rounds.iter().map(|(figure, yardstick)| figure / yardstick)),
@@ -30,7 +33,13 @@ impl Report {
     pub fn to_text(&self) -> String {
         format!(
             "{:<18} {:<9} {:>9.0} tasks/s   {:>6.2} times the {:.0} one-row commits/s of one connection   ({}, median of {})",
-            self.scenario, self.database, self.per_second, self.ratio, self.yardstick, self.settings, self.rounds
+            self.scenario,
+            self.database,
+            self.per_second,
+            self.ratio,
+            self.yardstick,
+            self.settings,
+            self.rounds
         )
     }
 

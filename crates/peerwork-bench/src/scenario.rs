@@ -34,7 +34,8 @@ impl Scenario {
 
     /// One round on fresh tables: tasks a second.
     pub async fn run(self, target: &Target, args: &Args, round: usize) -> anyhow::Result<f64> {
-        let settings = Settings::default().with_prefix(format!("bench{}_{round}_", std::process::id()));
+        let settings =
+            Settings::default().with_prefix(format!("bench{}_{round}_", std::process::id()));
         let database = Database::connect_with(target.url(), settings).await?;
         let client = Client::connect(&database).await?;
         match self {
@@ -67,13 +68,27 @@ impl Handler for Noop {
 }
 
 async fn drain(database: &Database, client: &Client, args: &Args) -> anyhow::Result<f64> {
-    client.create_many((0..args.tasks as u32).map(Noop::task)).await?;
-    let (left, done) = (Arc::new(AtomicUsize::new(args.tasks)), Arc::new(Notify::new()));
+    client
+        .create_many((0..args.tasks as u32).map(Noop::task))
+        .await?;
+    let (left, done) = (
+        Arc::new(AtomicUsize::new(args.tasks)),
+        Arc::new(Notify::new()),
+    );
     let started = Instant::now();
     let mut nodes = Vec::new();
     for _ in 0..args.nodes {
-        let noop = Noop { left: left.clone(), done: done.clone() };
-        nodes.push(Node::builder(database).register(noop).slots(args.slots).start().await?);
+        let noop = Noop {
+            left: left.clone(),
+            done: done.clone(),
+        };
+        nodes.push(
+            Node::builder(database)
+                .register(noop)
+                .slots(args.slots)
+                .start()
+                .await?,
+        );
     }
     done.notified().await;
     // Draining waits for the last ends to be recorded: they count.
@@ -81,8 +96,18 @@ async fn drain(database: &Database, client: &Client, args: &Args) -> anyhow::Res
         node.drain().await;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let finished = client.tasks().state(peerwork::State::Finished).limit(1_000).all().await?.len();
-    ensure!(finished == args.tasks, "{finished} of {} tasks are finished", args.tasks);
+    let finished = client
+        .tasks()
+        .state(peerwork::State::Finished)
+        .limit(1_000)
+        .all()
+        .await?
+        .len();
+    ensure!(
+        finished == args.tasks,
+        "{finished} of {} tasks are finished",
+        args.tasks
+    );
     Ok(args.tasks as f64 / seconds)
 }
 
@@ -108,6 +133,8 @@ async fn create(client: &Client, tasks: usize, callers: usize) -> anyhow::Result
 
 async fn create_many(client: &Client, tasks: usize) -> anyhow::Result<f64> {
     let started = Instant::now();
-    client.create_many((0..tasks as u32).map(Noop::task)).await?;
+    client
+        .create_many((0..tasks as u32).map(Noop::task))
+        .await?;
     Ok(tasks as f64 / started.elapsed().as_secs_f64())
 }

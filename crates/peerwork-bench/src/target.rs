@@ -15,16 +15,31 @@ impl Target {
     /// The database with this URL, or a SQLite file and a durable throw-away server of each sort.
     pub fn all(url: Option<&str>) -> anyhow::Result<Vec<Self>> {
         if let Some(url) = url {
-            let target = Self { name: sort_of(url), url: url.to_owned(), _server: None, _directory: None };
+            let target = Self {
+                name: sort_of(url),
+                url: url.to_owned(),
+                _server: None,
+                _directory: None,
+            };
             return Ok(vec![target]);
         }
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("bench.db");
         let url = format!("sqlite:{}", file.display());
-        let sqlite = Self { name: sort_of(&url), url, _server: None, _directory: Some(directory) };
+        let sqlite = Self {
+            name: sort_of(&url),
+            url,
+            _server: None,
+            _directory: Some(directory),
+        };
         let server = |server: Server| {
             let url = server.url().to_owned();
-            Self { name: sort_of(&url), url, _server: Some(server), _directory: None }
+            Self {
+                name: sort_of(&url),
+                url,
+                _server: Some(server),
+                _directory: None,
+            }
         };
         let postgres = server(Postgres::start(&Options::durable())?);
         let mariadb = server(MariaDb::start(&Options::durable())?);

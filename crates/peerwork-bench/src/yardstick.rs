@@ -35,7 +35,11 @@ pub async fn commits_per_second(url: &str) -> anyhow::Result<f64> {
     match url.split(':').next() {
         Some("sqlite") => {
             let url = format!("{url}?mode=rwc");
-            measure!(sqlx::SqliteConnection, &url, ["pragma journal_mode=wal", "pragma synchronous=full"])
+            measure!(
+                sqlx::SqliteConnection,
+                &url,
+                ["pragma journal_mode=wal", "pragma synchronous=full"]
+            )
         }
         Some("postgres" | "postgresql") => measure!(sqlx::PgConnection, url, [] as [&str; 0]),
         _ => measure!(sqlx::MySqlConnection, url, [] as [&str; 0]),

@@ -11,18 +11,44 @@ fn simulate(from: u64) {
     for seed in from..from + SEEDS {
         let plan = Plan::of_seed(seed);
         let report = plan.run();
-        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
-        assert_eq!(report.trace, plan.run().trace, "seed {seed} has two histories");
+        assert!(
+            report.violations.is_empty(),
+            "seed {seed}: {:#?}",
+            report.violations
+        );
+        assert_eq!(
+            report.trace,
+            plan.run().trace,
+            "seed {seed} has two histories"
+        );
         for (what, times) in report.happened {
             *happened.entry(what).or_default() += times;
         }
     }
     // A simulation in which a fault never happened has shown nothing about it.
     for what in [
-        "crash", "drain", "cut off", "declared dead", "rescue", "failed before", "failed after", "stalled", "told to stop",
-        "end refused", "failed", "panicked", "cleanup failed", "paused", "resumed", "moved", "deleted",
+        "crash",
+        "drain",
+        "cut off",
+        "declared dead",
+        "rescue",
+        "failed before",
+        "failed after",
+        "stalled",
+        "told to stop",
+        "end refused",
+        "failed",
+        "panicked",
+        "cleanup failed",
+        "paused",
+        "resumed",
+        "moved",
+        "deleted",
     ] {
-        assert!(happened.get(what).is_some_and(|times| *times > 0), "{what:?} never happened: {happened:?}");
+        assert!(
+            happened.get(what).is_some_and(|times| *times > 0),
+            "{what:?} never happened: {happened:?}"
+        );
     }
 }
 

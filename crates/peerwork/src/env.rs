@@ -17,7 +17,7 @@ enum Source {
     System,
     Simulated {
         origin: tokio::time::Instant,
-        random: Mutex<StdRng>,
+        random: Box<Mutex<StdRng>>,
     },
 }
 
@@ -29,7 +29,7 @@ impl Env {
 
     /// Everything from `seed` and from tokio's clock, which a test may pause and advance.
     pub fn simulated(seed: u64) -> Self {
-        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        let random = Box::new(Mutex::new(StdRng::seed_from_u64(seed)));
         Self(Arc::new(Source::Simulated {
             origin: tokio::time::Instant::now(),
             random,

@@ -22,8 +22,10 @@ enum Kind {
     Gone,
     Refused(Refused),
     Invalid,
-    UnknownKind,
-    WrongKind,
+    /// Of a kind that no node has had.
+    Unknown,
+    /// Of another kind than the handler's.
+    Mismatched,
     TaskFailed,
     Stopped,
 }
@@ -63,12 +65,12 @@ impl Error {
         let message = format!(
             "no node has ever had the kind {kind:?}; check its spelling, or start a node that registers it"
         );
-        Self::new(Kind::UnknownKind, message)
+        Self::new(Kind::Unknown, message)
     }
 
     pub(crate) fn wrong_kind(id: TaskId, is: &str, asked: &str) -> Self {
         Self::new(
-            Kind::WrongKind,
+            Kind::Mismatched,
             format!("task {id} is of kind {is:?}, not {asked:?}; use the handler of its own kind"),
         )
     }
@@ -120,12 +122,12 @@ impl Error {
 
     /// True if no node has ever had the kind.
     pub fn is_unknown_kind(&self) -> bool {
-        self.kind == Kind::UnknownKind
+        self.kind == Kind::Unknown
     }
 
     /// True if the task is of another kind than the handler that it was asked for with.
     pub fn is_wrong_kind(&self) -> bool {
-        self.kind == Kind::WrongKind
+        self.kind == Kind::Mismatched
     }
 
     /// True if the task whose result was awaited failed.

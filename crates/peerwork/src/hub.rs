@@ -55,7 +55,7 @@ impl Ear {
 }
 
 fn flags(hint: Hint) -> u8 {
-    u8::from(hint.ready) * READY | u8::from(hint.wish) * WISH | u8::from(hint.change) * CHANGE
+    (u8::from(hint.ready) * READY) | (u8::from(hint.wish) * WISH) | (u8::from(hint.change) * CHANGE)
 }
 
 impl Hub {

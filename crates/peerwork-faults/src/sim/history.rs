@@ -59,7 +59,10 @@ struct Record {
 
 impl History {
     pub fn new() -> Self {
-        let record = Record { legal: lifecycle::transitions(), ..Record::default() };
+        let record = Record {
+            legal: lifecycle::transitions(),
+            ..Record::default()
+        };
         Self(Arc::new(Mutex::new(record)))
     }
 
@@ -104,7 +107,10 @@ impl History {
             let newest = record.acknowledged.get(&id).copied().unwrap_or(0);
             if value < newest {
                 let what = format!("task {id} starts from {value} after {newest} was acknowledged");
-                record.report.violations.push(Violation { invariant: "I11", what });
+                record.report.violations.push(Violation {
+                    invariant: "I11",
+                    what,
+                });
             }
         });
     }
@@ -137,10 +143,18 @@ impl History {
     pub fn declared_dead(&self, node: NodeId, now: i64) {
         self.happened("declared dead", (node, now));
         self.with(|record| {
-            let Some((beat, ttl_ms)) = record.beats.get(&node).copied() else { return };
+            let Some((beat, ttl_ms)) = record.beats.get(&node).copied() else {
+                return;
+            };
             if now - beat < ttl_ms as i64 * 1_000 {
-                let what = format!("node {node} was declared dead {} us after a beat that was acknowledged", now - beat);
-                record.report.violations.push(Violation { invariant: "I21", what });
+                let what = format!(
+                    "node {node} was declared dead {} us after a beat that was acknowledged",
+                    now - beat
+                );
+                record.report.violations.push(Violation {
+                    invariant: "I21",
+                    what,
+                });
             }
         });
     }
@@ -151,14 +165,27 @@ impl History {
         self.with(|record| {
             for id in record.created.clone() {
                 match left.get(&id) {
-                    None => record.violate("I5", format!("task {id} was acknowledged and does not exist")),
+                    None => record.violate(
+                        "I5",
+                        format!("task {id} was acknowledged and does not exist"),
+                    ),
                     Some(seen) if !seen.task.status.is_final() => {
-                        record.violate("I20", format!("task {id} is still {} after the faults", seen.task.status));
+                        record.violate(
+                            "I20",
+                            format!("task {id} is still {} after the faults", seen.task.status),
+                        );
                     }
-                    Some(seen) if record.deleted.contains(&id) && seen.task.status != Status::Deleted => {
-                        record.violate("I13", format!("task {id} was deleted and is {}", seen.task.status));
+                    Some(seen)
+                        if record.deleted.contains(&id) && seen.task.status != Status::Deleted =>
+                    {
+                        record.violate(
+                            "I13",
+                            format!("task {id} was deleted and is {}", seen.task.status),
+                        );
                     }
-                    Some(seen) if seen.task.status == Status::Deleted && !record.cleaned.contains(&id) => {
+                    Some(seen)
+                        if seen.task.status == Status::Deleted && !record.cleaned.contains(&id) =>
+                    {
                         record.violate("I13", format!("task {id} is gone without its cleanup"));
                     }
                     Some(_) => {}
@@ -168,7 +195,10 @@ impl History {
     }
 
     pub fn report(&self) -> Report {
-        self.with(|record| Report { trace: record.hash.finish(), ..record.report.clone() })
+        self.with(|record| Report {
+            trace: record.hash.finish(),
+            ..record.report.clone()
+        })
     }
 }
 
@@ -180,8 +210,14 @@ impl Record {
     fn check(&mut self, call: &'static str, change: &Change) {
         let id = change.id;
         let (Some(before), Some(after)) = (change.before, change.after) else {
-            if change.before.is_some_and(|before| before.task.status != Status::Deleted) {
-                self.violate("I5", format!("{call} removed task {id}, which was not deleted"));
+            if change
+                .before
+                .is_some_and(|before| before.task.status != Status::Deleted)
+            {
+                self.violate(
+                    "I5",
+                    format!("{call} removed task {id}, which was not deleted"),
+                );
             }
             return;
         };
@@ -198,7 +234,15 @@ impl Record {
         }
         let claimed = !from.is_held() && to.is_held();
         if after.task.attempt != before.task.attempt + u32::from(claimed) {
-            self.violate("I3", format!("{}, attempt {} -> {}", say(), before.task.attempt, after.task.attempt));
+            self.violate(
+                "I3",
+                format!(
+                    "{}, attempt {} -> {}",
+                    say(),
+                    before.task.attempt,
+                    after.task.attempt
+                ),
+            );
         }
         if claimed && call != "claim" {
             self.violate("I7", format!("{}, which only a claim may do", say()));
@@ -208,7 +252,10 @@ impl Record {
                 self.violate("I12", format!("{} after its pause was acknowledged", say()));
             }
             if self.deleted.contains(&id) {
-                self.violate("I13", format!("{} after its deletion was acknowledged", say()));
+                self.violate(
+                    "I13",
+                    format!("{} after its deletion was acknowledged", say()),
+                );
             }
         }
     }

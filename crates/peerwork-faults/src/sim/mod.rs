@@ -28,7 +28,12 @@ pub struct Plan {
 impl Plan {
     /// The usual plan for a seed.
     pub fn of_seed(seed: u64) -> Self {
-        Self { seed, nodes: 2 + (seed % 4) as usize, tasks: 16, faults_for: Duration::from_secs(60 + seed % 60) }
+        Self {
+            seed,
+            nodes: 2 + (seed % 4) as usize,
+            tasks: 16,
+            faults_for: Duration::from_secs(60 + seed % 60),
+        }
     }
 
     /// Runs it to its end in this thread; takes some milliseconds of real time.

@@ -4,10 +4,12 @@
 use super::history::History;
 use async_trait::async_trait;
 use peerwork::Env;
-use peerwork_core::{BeatAnswer, KindKey, LaneView, Name, NodeId, Pulse, Rules, RunId, Status, TaskId, Timestamp};
+use peerwork_core::{
+    BeatAnswer, KindKey, LaneView, Name, NodeId, Pulse, Rules, RunId, Status, TaskId, Timestamp,
+};
 use peerwork_store::*;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How badly one node's way to the database is broken. Shared with the world, which changes it.
@@ -20,7 +22,11 @@ pub(super) struct Faults {
 
 impl Faults {
     pub fn new(env: Env) -> Arc<Self> {
-        Arc::new(Self { env, per_mille: AtomicU32::new(0), cut_off: AtomicBool::new(false) })
+        Arc::new(Self {
+            env,
+            per_mille: AtomicU32::new(0),
+            cut_off: AtomicBool::new(false),
+        })
     }
 
     pub fn set_rate(&self, per_mille: u32) {
@@ -47,7 +53,11 @@ pub(super) struct FaultyStore {
 
 impl FaultyStore {
     pub fn new(inner: MemoryStore, history: History, faults: Arc<Faults>) -> Arc<Self> {
-        Arc::new(Self { inner, history, faults })
+        Arc::new(Self {
+            inner,
+            history,
+            faults,
+        })
     }
 
     async fn fate(&self, call: &'static str) -> Fate {
@@ -73,7 +83,10 @@ impl FaultyStore {
             }
             _ => {
                 self.history.happened("stalled", call);
-                tokio::time::sleep(Duration::from_millis(u64::from(self.faults.env.random() % 2_000))).await;
+                tokio::time::sleep(Duration::from_millis(u64::from(
+                    self.faults.env.random() % 2_000,
+                )))
+                .await;
                 Fate::Passes
             }
         }
@@ -91,7 +104,10 @@ fn lost() -> Error {
 }
 
 fn lost_answer() -> Error {
-    Error::new(ErrorKind::Ambiguous, "simulated: the connection was lost before the answer came")
+    Error::new(
+        ErrorKind::Ambiguous,
+        "simulated: the connection was lost before the answer came",
+    )
 }
 
 /// A call under its fate, with its changes in the history.
@@ -216,7 +232,12 @@ impl Store for FaultyStore {
             for (((id, run), answer), held) in asked.iter().zip(&answers).zip(held) {
                 match answer {
                     Saved::Kept(_) if held.is_none() => {
-                        self.history.violation("I1", format!("a save of run {run} was accepted, which does not hold task {id}"));
+                        self.history.violation(
+                            "I1",
+                            format!(
+                                "a save of run {run} was accepted, which does not hold task {id}"
+                            ),
+                        );
                     }
                     Saved::Kept(_) => {}
                     Saved::Lost => self.history.happened("save refused", (id, run)),
@@ -235,7 +256,12 @@ impl Store for FaultyStore {
             for (((id, run), answer), held) in asked.iter().zip(&answers).zip(held) {
                 match answer {
                     Ended::Recorded(_) if held.is_none() => {
-                        self.history.violation("I1", format!("an end of run {run} was accepted, which does not hold task {id}"));
+                        self.history.violation(
+                            "I1",
+                            format!(
+                                "an end of run {run} was accepted, which does not hold task {id}"
+                            ),
+                        );
                     }
                     Ended::Recorded(_) => {}
                     Ended::Lost => self.history.happened("end refused", (id, run)),

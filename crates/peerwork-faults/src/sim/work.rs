@@ -26,9 +26,12 @@ impl Handler for Count {
             // Also a save that tells to stop is durable, unless the run has lost its task.
             match &saved {
                 Ok(()) => self.history.saved(run.id(), at),
-                Err(peerwork::SaveError::Stop(stop)) if stop.reason != peerwork::Reason::LeaseLost => {
+                Err(peerwork::SaveError::Stop(stop))
+                    if stop.reason != peerwork::Reason::LeaseLost =>
+                {
                     self.history.saved(run.id(), at);
-                    self.history.happened("told to stop", format!("{}", stop.reason));
+                    self.history
+                        .happened("told to stop", format!("{}", stop.reason));
                 }
                 Err(_) => {}
             }
@@ -50,7 +53,7 @@ impl Handler for Count {
 
     async fn cleanup(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
         tokio::time::sleep(Duration::from_millis(u64::from(self.env.random() % 500))).await;
-        if self.env.random() % 4 == 0 {
+        if self.env.random().is_multiple_of(4) {
             self.history.happened("cleanup failed", run.id());
             return Err(TaskError::new("simulated: its cleanup failed"));
         }
@@ -59,7 +62,15 @@ impl Handler for Count {
     }
 
     fn rules(&self) -> Rules {
-        let retry = Retry { limit: 1_000, base_ms: 50, cap_ms: 2_000 };
-        Rules { retry, crash_limit: 1_000, ..Rules::default() }
+        let retry = Retry {
+            limit: 1_000,
+            base_ms: 50,
+            cap_ms: 2_000,
+        };
+        Rules {
+            retry,
+            crash_limit: 1_000,
+            ..Rules::default()
+        }
     }
 }

@@ -1,16 +1,20 @@
 //! What happens to the cluster: nodes come, drain, crash and are cut off; people create and steer; then peace.
 
+use super::Plan;
 use super::history::{History, Report};
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
-use super::Plan;
 use peerwork::{Client, Draft, Env, Handler, LeaseTimes, Node, TaskHandle};
 use peerwork_core::{Status, Timestamp};
 use peerwork_store::{MemoryStore, Seen, Store};
 use std::sync::Arc;
 use std::time::Duration;
 
-const LEASE: LeaseTimes = LeaseTimes { beat_ms: 1_000, ttl_ms: 5_000, margin_ms: 1_000 };
+const LEASE: LeaseTimes = LeaseTimes {
+    beat_ms: 1_000,
+    ttl_ms: 5_000,
+    margin_ms: 1_000,
+};
 
 /// How long the world gets to come to its end when the faults have stopped.
 const PEACE: Duration = Duration::from_secs(600);
@@ -29,11 +33,22 @@ pub(super) async fn run(plan: Plan) -> Report {
     // The database's clock is its own: it started long before.
     let store = MemoryStore::with_clock(move || Timestamp(clock.now().0 as i64 + 1_000_000_000));
     store.start_audit();
-    let mut world = World { plan, env, store, history: History::new(), nodes: Vec::new() };
+    let mut world = World {
+        plan,
+        env,
+        store,
+        history: History::new(),
+        nodes: Vec::new(),
+    };
     for _ in 0..plan.nodes {
         world.add_node().await;
     }
-    let people = tokio::spawn(people(plan, world.env.clone(), world.store.clone(), world.history.clone()));
+    let people = tokio::spawn(people(
+        plan,
+        world.env.clone(),
+        world.store.clone(),
+        world.history.clone(),
+    ));
     world.faults().await;
     let tasks = people.await.expect("people do not panic");
     world.peace(&tasks).await;
@@ -43,8 +58,12 @@ pub(super) async fn run(plan: Plan) -> Report {
 impl World {
     async fn add_node(&mut self) {
         let faults = Faults::new(self.env.clone());
-        let store: Arc<dyn Store> = FaultyStore::new(self.store.clone(), self.history.clone(), faults.clone());
-        let count = Count { env: self.env.clone(), history: self.history.clone() };
+        let store: Arc<dyn Store> =
+            FaultyStore::new(self.store.clone(), self.history.clone(), faults.clone());
+        let count = Count {
+            env: self.env.clone(),
+            history: self.history.clone(),
+        };
         let node = Node::builder(store)
             .env(self.env.clone())
             .lease(LEASE)
@@ -78,7 +97,10 @@ impl World {
                 1 => {
                     let (node, _) = self.nodes.swap_remove(victim);
                     let report = node.drain().await;
-                    self.history.happened("drain", (report.handed_over, report.ended, report.abandoned));
+                    self.history.happened(
+                        "drain",
+                        (report.handed_over, report.ended, report.abandoned),
+                    );
                     self.add_node().await;
                 }
                 2 => {
@@ -107,30 +129,60 @@ impl World {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let ids = tasks.iter().map(TaskHandle::id).collect();
-        let records = self.store.get(ids).await.expect("the store in memory answers");
-        let seen = |record: peerwork::TaskRecord| (record.id, Seen { task: record.task, run: record.run, node: record.node });
+        let records = self
+            .store
+            .get(ids)
+            .await
+            .expect("the store in memory answers");
+        let seen = |record: peerwork::TaskRecord| {
+            (
+                record.id,
+                Seen {
+                    task: record.task,
+                    run: record.run,
+                    node: record.node,
+                },
+            )
+        };
         self.history.ended(records.into_iter().flatten().map(seen));
         for (node, _) in self.nodes.drain(..) {
             let report = node.drain().await;
             if report.abandoned > 0 {
-                self.history.violation("I20", format!("{} tasks abandoned by a drain in peace", report.abandoned));
+                self.history.violation(
+                    "I20",
+                    format!("{} tasks abandoned by a drain in peace", report.abandoned),
+                );
             }
         }
     }
 
     async fn is_over(&self, tasks: &[TaskHandle<Count>]) -> bool {
         let ids = tasks.iter().map(TaskHandle::id).collect();
-        let records = self.store.get(ids).await.expect("the store in memory answers");
-        records.iter().flatten().all(|record| record.task.status.is_final())
+        let records = self
+            .store
+            .get(ids)
+            .await
+            .expect("the store in memory answers");
+        records
+            .iter()
+            .flatten()
+            .all(|record| record.task.status.is_final())
     }
 }
 
 /// Creates tasks and steers them at random, one call after the other, over a connection of its own that fails too;
 /// at the end takes every pause back.
-async fn people(plan: Plan, env: Env, inner: MemoryStore, history: History) -> Vec<TaskHandle<Count>> {
+async fn people(
+    plan: Plan,
+    env: Env,
+    inner: MemoryStore,
+    history: History,
+) -> Vec<TaskHandle<Count>> {
     let faults = Faults::new(env.clone());
     let store: Arc<dyn Store> = FaultyStore::new(inner, history.clone(), faults.clone());
-    let client = Client::connect_in(store, env.clone()).await.expect("nothing is broken yet");
+    let client = Client::connect_in(store, env.clone())
+        .await
+        .expect("nothing is broken yet");
     faults.set_rate(50);
     let dice = |sides: usize| env.random() as usize % sides;
     let mut tasks = Vec::new();
@@ -156,10 +208,18 @@ async fn people(plan: Plan, env: Env, inner: MemoryStore, history: History) -> V
 }
 
 /// Creates a task under an id of its own, again and again until it is acknowledged.
-async fn create(client: &Client, history: &History, n: usize, steps: u64) -> Option<TaskHandle<Count>> {
+async fn create(
+    client: &Client,
+    history: &History,
+    n: usize,
+    steps: u64,
+) -> Option<TaskHandle<Count>> {
     let id = client.new_task_id();
     for _ in 0..20 {
-        let draft: Draft<Count> = Count::task(steps).id(id).user(format!("user{}", n % 3)).group(format!("group{}", n % 2));
+        let draft: Draft<Count> = Count::task(steps)
+            .id(id)
+            .user(format!("user{}", n % 3))
+            .group(format!("group{}", n % 2));
         if let Ok(task) = client.create(draft).await {
             history.created(id);
             history.happened("created", id);
@@ -184,7 +244,10 @@ async fn steer(task: &TaskHandle<Count>, history: &History, what: usize) {
             history.happened("resumed", resumed);
         }
         5 => {
-            let moved = task.move_to(["group0", "group1", "group2"][(id.0.as_u128() % 3) as usize]).await.is_ok();
+            let moved = task
+                .move_to(["group0", "group1", "group2"][(id.0.as_u128() % 3) as usize])
+                .await
+                .is_ok();
             history.happened("moved", moved);
         }
         6 => {
@@ -196,4 +259,3 @@ async fn steer(task: &TaskHandle<Count>, history: &History, what: usize) {
         _ => {}
     }
 }
-

@@ -179,7 +179,11 @@ impl Table {
     }
 
     fn seen(&self, id: TaskId) -> Option<Seen> {
-        self.rows.get(&id).map(|row| Seen { task: row.task, run: row.run, node: row.node })
+        self.rows.get(&id).map(|row| Seen {
+            task: row.task,
+            run: row.run,
+            node: row.node,
+        })
     }
 
     fn touch(&mut self, id: TaskId) {
@@ -191,9 +195,21 @@ impl Table {
 
     /// What has been changed since the last call of this.
     pub fn changes(&mut self) -> Vec<Change> {
-        let touched = self.touched.as_mut().map(std::mem::take).unwrap_or_default();
-        let change = |(id, before)| Change { id, before, after: self.seen(id) };
-        touched.into_iter().map(change).filter(|change| change.before != change.after).collect()
+        let touched = self
+            .touched
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let change = |(id, before)| Change {
+            id,
+            before,
+            after: self.seen(id),
+        };
+        touched
+            .into_iter()
+            .map(change)
+            .filter(|change| change.before != change.after)
+            .collect()
     }
 
     fn ready_key(id: TaskId, row: &Row) -> (peerwork_core::LaneId, Rank, Timestamp, TaskId) {

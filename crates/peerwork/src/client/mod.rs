@@ -39,7 +39,10 @@ pub struct Client {
 
 pub(crate) struct Inner {
     /// For transactions of the caller's.
-    #[cfg_attr(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")), expect(dead_code))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+        expect(dead_code)
+    )]
     database: Database,
     pub store: Arc<dyn Store>,
     pub env: Env,
