@@ -50,7 +50,7 @@ pub trait Handler: Send + Sync + Sized + 'static {
     }
 
     /// A task of this kind, to be created by [`Client::create_many`](crate::Client::create_many) or
-    /// [`Draft::create_in`].
+    /// [`Client::create_in`](crate::Client::create_in).
     fn task(input: Self::Input) -> Draft<Self> {
         Draft::new(input)
     }

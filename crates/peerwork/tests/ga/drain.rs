@@ -17,10 +17,10 @@ async fn ga_14_a_node_that_drains_claims_nothing_more(place: Place) {
     let seen = tap.hold_back("lanes");
     let node = Node::builder(tap.database()).lease(STEADY);
     let node = node.register(stage.puppet("a")).start().await.unwrap();
-    let seen = seen.is_there().await;
+    let seen = seen.arrived().await;
     let retires = tap.hold_off("retire");
     let draining = tokio::spawn(node.drain());
-    let retires = retires.is_there().await;
+    let retires = retires.arrived().await;
     seen.send(()).unwrap();
     long_enough_for_a_call(&client).await;
     assert_eq!(task.get().await.unwrap().status(), Status::Queued);
@@ -35,7 +35,7 @@ async fn ga_14_a_beat_under_way_at_a_drain_is_no_fault(place: Place) {
     let node = Node::builder(tap.database()).lease(STEADY);
     let node = node.register(stage.puppet("a")).start().await.unwrap();
     // Its row goes; then a beat that it sent before finds none.
-    let beats = tap.hold_off("beat").is_there().await;
+    let beats = tap.hold_off("beat").arrived().await;
     node.drain().await;
     beats.send(()).unwrap();
     long_enough_for_a_call(&place.client().await).await;

@@ -267,7 +267,7 @@ async fn ga_36_a_retry_waits_for_no_answer_to_the_end_before_it(place: Place) {
     // Its failure is recorded, and its node has not heard so yet.
     let answer = tap.hold_back("end");
     stage.next().await.fail("once").await;
-    let answer = answer.is_there().await;
+    let answer = answer.arrived().await;
     let again = stage.next().await;
     assert_eq!((again.attempt, again.failures), (2, 1));
     answer.send(()).unwrap();

@@ -39,7 +39,7 @@ pub struct Stopped(oneshot::Receiver<oneshot::Sender<()>>);
 
 impl Stopped {
     /// Waits until it has come so far. What is returned lets it go on.
-    pub async fn is_there(self) -> oneshot::Sender<()> {
+    pub async fn arrived(self) -> oneshot::Sender<()> {
         self.0.await.expect("the tap lives as long as its test")
     }
 }
