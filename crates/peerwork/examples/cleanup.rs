@@ -1,6 +1,6 @@
 //! Deleting a task while it runs: its run is stopped, its cleanup removes what it has left behind, then it is gone.
 //!
-//!     cargo run --example cleanup
+//!     cargo run -p peerwork --example cleanup
 
 use peerwork::{Database, Handler, Node, Run, State, TaskError};
 use std::error::Error;

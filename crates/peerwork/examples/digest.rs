@@ -1,6 +1,6 @@
 //! A task that goes on where it was stopped: the SHA-256 of every file below a folder.
 //!
-//!     cargo run --example digest [FOLDER]
+//!     cargo run -p peerwork --example digest [FOLDER]
 
 use peerwork::{Database, Handler, Node, Run, TaskError};
 use sha2::{Digest as _, Sha256};

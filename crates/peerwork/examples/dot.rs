@@ -1,6 +1,6 @@
 //! A long computation that saves as it goes: the dot product of two vectors, each a CSV file.
 //!
-//!     cargo run --example dot [U.csv V.csv]
+//!     cargo run -p peerwork --example dot [U.csv V.csv]
 
 use peerwork::{Database, Handler, Node, Run, State, TaskError};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! The smallest thing there is: a handler, a node, a task, its result.
 //!
-//!     cargo run --example hello
+//!     cargo run -p peerwork --example hello
 
 use peerwork::{Database, Handler, Node, Run, TaskError};
 

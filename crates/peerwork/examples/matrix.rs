@@ -1,7 +1,7 @@
 //! A task that fans out: the product of two matrices, each a CSV file, out of a dot product for every cell. It survives
 //! that its node is stopped in the middle.
 //!
-//!     cargo run --example matrix [A.csv B.csv]
+//!     cargo run -p peerwork --example matrix [A.csv B.csv]
 
 use peerwork::{Database, Handler, Node, Run, State, TaskError};
 use serde::{Deserialize, Serialize};

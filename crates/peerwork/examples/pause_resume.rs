@@ -1,6 +1,6 @@
 //! Pausing a task while it runs, and resuming it: it goes on from what it saved last.
 //!
-//!     cargo run --example pause_resume
+//!     cargo run -p peerwork --example pause_resume
 
 use peerwork::{Database, Handler, Node, Run, State, TaskError};
 use std::error::Error;

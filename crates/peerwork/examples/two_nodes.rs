@@ -2,7 +2,7 @@
 //!
 //! Here they share a process. In a service each replica is one, and they meet in its PostgreSQL or MySQL.
 //!
-//!     cargo run --example two_nodes
+//!     cargo run -p peerwork --example two_nodes
 
 use peerwork::{Database, Handler, Node, Run, TaskError};
 use std::error::Error;
