@@ -13,3 +13,4 @@ mod rescue;
 mod running;
 mod secrecy;
 mod starting;
+mod sweep;

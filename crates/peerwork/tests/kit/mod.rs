@@ -41,7 +41,7 @@ pub const TIGHT: LeaseTimes = LeaseTimes {
 };
 
 /// Long enough for the slowest behaviour on a busy machine, short enough to end before the test runner gives up.
-const TEST_LIMIT: Duration = Duration::from_secs(30);
+const TEST_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs `test` on the database called `name`, and clears up after it unless it fails.
 pub async fn run_on<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Place) -> F) {
