@@ -325,18 +325,18 @@ async fn nothing_is_scanned(database: Database) {
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn no_statement_scans_a_table_of_tasks_on_sqlite() {
+async fn ga_54_no_statement_scans_a_table_of_tasks_on_sqlite() {
     nothing_is_scanned(Database::Sqlite).await;
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn no_statement_scans_a_table_of_tasks_on_postgres() {
+async fn ga_54_no_statement_scans_a_table_of_tasks_on_postgres() {
     nothing_is_scanned(Database::Postgres).await;
 }
 
 #[cfg(feature = "mysql")]
 #[tokio::test]
-async fn no_statement_scans_a_table_of_tasks_on_mariadb() {
+async fn ga_54_no_statement_scans_a_table_of_tasks_on_mariadb() {
     nothing_is_scanned(Database::MySql).await;
 }
