@@ -6,7 +6,7 @@ use super::Core;
 use crate::Reason;
 use crate::run::wished;
 use peerwork_core::{BATCH_MAX, Event, Mono, Rules, TaskId, Timestamp, Watch};
-use peerwork_store::{End, Glance, Result, Save};
+use peerwork_store::{End, Ended, Glance, Result, Save};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,10 +157,6 @@ async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {
     if unknown.is_empty() {
         return Ok(());
     }
-    tracing::warn!(
-        tasks = unknown.len(),
-        "giving back claims whose answer was lost"
-    );
     let back = |(id, run)| End {
         id,
         run,
@@ -170,10 +166,14 @@ async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {
         error: None,
         awaited_children: 0,
     };
-    core.store
-        .end(unknown.into_iter().map(back).collect())
-        .await?;
-    core.announce(true);
+    let unknown = unknown.into_iter().map(back).collect();
+    let ended = core.store.end(unknown).await?;
+    // The others have ended since the list was made.
+    let lost = ended.iter().filter(|ended| **ended != Ended::Lost).count();
+    if lost > 0 {
+        tracing::warn!(tasks = lost, "gave back claims whose answer was lost");
+        core.announce(true);
+    }
     Ok(())
 }
 

@@ -96,7 +96,6 @@ async fn ga_52_payloads_do_not_ride_along_with_changes_of_state(place: Place) {
     task.set_priority(1).await.unwrap();
     task.move_to("elsewhere").await.unwrap();
     task.pause().await.unwrap();
-    task.resume().await.unwrap();
     client.tasks().pause().await.unwrap();
     client.tasks().list().await.unwrap();
     task.get().await.unwrap();
