@@ -8,3 +8,4 @@ mod kit;
 mod bad_input;
 mod ga;
 mod original;
+mod steering;
