@@ -9,9 +9,12 @@ use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
 use peerwork_core::{BATCH_MAX, Credits, Policy, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, Semaphore};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,6 +62,40 @@ pub(crate) struct Held {
 pub(crate) struct Slots {
     pub free: Arc<Semaphore>,
     pub credits: Mutex<Credits>,
+}
+
+/// A place in the line for a slot.
+pub(crate) struct Turn {
+    slot: Option<OwnedSemaphorePermit>,
+    line: Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>,
+}
+
+impl Slots {
+    /// Takes a place in line now, so that slots go to tasks in the order in which these were claimed, not in that in
+    /// which the runtime happens to start their runs.
+    pub fn line_up(&self) -> Turn {
+        let free = self.free.clone();
+        // Out of the runtime's budget: beyond it the first poll would not get into the line.
+        let mut line = Box::pin(tokio::task::unconstrained(async move {
+            let slot = free.acquire_owned().await;
+            slot.expect("the semaphore is never closed")
+        }));
+        let slot = match line.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(slot) => Some(slot),
+            Poll::Pending => None,
+        };
+        Turn { slot, line }
+    }
+}
+
+impl Turn {
+    /// Waits until it is its turn. Dropping it leaves the line.
+    pub async fn comes(self) -> OwnedSemaphorePermit {
+        match self.slot {
+            Some(slot) => slot,
+            None => self.line.await,
+        }
+    }
 }
 
 impl Core {

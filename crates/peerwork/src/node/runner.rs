@@ -1,6 +1,7 @@
 //! One claimed task: wait for a slot, run the handler under the guard, record the end.
 
 use super::Core;
+use super::core::Turn;
 use super::registry::{Entry, Outcome};
 use crate::Reason;
 use crate::run::Control;
@@ -26,11 +27,17 @@ enum Ending {
 }
 
 /// Runs a claimed task to the acknowledgement of its end.
-pub(super) async fn run(core: Arc<Core>, control: Arc<Control>, claimed: Claimed, node: NodeId) {
+pub(super) async fn run(
+    core: Arc<Core>,
+    control: Arc<Control>,
+    claimed: Claimed,
+    node: NodeId,
+    turn: Turn,
+) {
     let facts = Facts::of(&core, &claimed);
     let work = claimed.task.status.work();
     let ending = match core.registry.get(&claimed.kind) {
-        Some(entry) => execute(&core, &control, &entry, &facts, claimed, node).await,
+        Some(entry) => execute(&core, &control, &entry, &facts, claimed, node, turn).await,
         // A claim asks for registered kinds only; two names with one key would come here.
         None => Ending::Dropped(Reason::Drain),
     };
@@ -163,13 +170,13 @@ async fn execute(
     facts: &Facts,
     claimed: Claimed,
     node: NodeId,
+    turn: Turn,
 ) -> Ending {
-    let work = claimed.task.status.work();
     let stopped = control.stopped();
     let slot = tokio::select! {
         biased;
         () = stopped => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
-        slot = core.slots(work).free.clone().acquire_owned() => slot,
+        slot = turn.comes() => slot,
         () = tokio::time::sleep(Duration::from_millis(Credits::GIVE_BACK_MS)) => return Ending::NotStarted,
     };
     let work = guarded(

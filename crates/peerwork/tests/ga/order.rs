@@ -1,15 +1,17 @@
 //! Who goes next, and that nothing but a user's own wish changes it.
 
 use crate::kit::{Ghost, Place, Puppet, Stage};
-use peerwork::{Client, Handler, State, Status, TaskHandle, TaskId};
+use peerwork::{Client, Handler, Run, State, Status, TaskError, TaskHandle, TaskId};
 use peerwork_core::{Event, Work};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 on_every_database!(
     ga_23_tasks_go_by_priority_then_due_time_then_id,
     ga_23_no_operation_reorders_by_accident,
+    ga_23_one_slot_runs_tasks_in_the_order_in_which_they_are_claimed,
     ga_25_a_task_that_is_moved_is_in_one_group_at_any_time,
     ga_25_a_running_task_that_is_moved_runs_on,
 );
@@ -83,6 +85,37 @@ async fn ga_23_no_operation_reorders_by_accident(place: Place) {
     let first = ghost.claim_one().await;
     ghost.end(&first, Event::Stopped).await;
     assert_eq!(line(&ghost).await, ["1", "2", "3", "4", "5"]);
+}
+
+/// Notes what it runs.
+struct Note(mpsc::UnboundedSender<usize>);
+
+impl Handler for Note {
+    const KIND: &'static str = "note";
+    type Input = usize;
+    type Checkpoint = ();
+    type Output = ();
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        Ok(self.0.send(*run.input())?)
+    }
+}
+
+async fn ga_23_one_slot_runs_tasks_in_the_order_in_which_they_are_claimed(place: Place) {
+    const TASKS: usize = 300;
+    let client = place.client().await;
+    client
+        .create_many((0..TASKS).map(Note::task))
+        .await
+        .unwrap();
+    let (noted, mut notes) = mpsc::unbounded_channel();
+    // It finishes them fast, and so reads more of them ahead than it has slots.
+    let node = place.node().slots(1).register(Note(noted));
+    let node = node.start().await.unwrap();
+    for n in 0..TASKS {
+        assert_eq!(notes.recv().await, Some(n));
+    }
+    node.drain().await;
 }
 
 async fn ga_25_a_task_that_is_moved_is_in_one_group_at_any_time(place: Place) {
