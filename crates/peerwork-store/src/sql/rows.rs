@@ -361,6 +361,13 @@ pub(crate) fn read_columns(place: Place, row: &mut Row<'_>) -> Result<Placed, Fa
     Ok(placed)
 }
 
+/// What was read of a row, or nothing where it is not as we write it, say of a newer version: one row must not stand in
+/// the way of all others.
+pub(crate) fn readable<T>(what: &'static str, read: Result<T, Fault>) -> Option<T> {
+    read.inspect_err(|fault| tracing::error!(what, %fault, "a row cannot be read; passing it over"))
+        .ok()
+}
+
 pub(crate) fn small(int: i64) -> i16 {
     i16::try_from(int).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use crate::kit::{Ghost, Place, Puppet, STEADY, Stage, Tap, never_again};
 use peerwork::*;
-use peerwork_core::{ERROR_BYTES_MAX, ERRORS_KEPT_MAX, Name};
+use peerwork_core::{ERROR_BYTES_MAX, ERRORS_KEPT_MAX, Name, Rank};
 use peerwork_store::{NewTask, Save};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,10 @@ on_every_database!(
     ga_36_failures_are_kept_in_bounded_number_and_length,
     ga_36_a_retry_waits_for_no_answer_to_the_end_before_it,
 );
-on!([sqlite, postgres, mysql] ga_26_a_damaged_row_blocks_nobody);
+on!([sqlite, postgres, mysql]
+    ga_26_a_damaged_row_blocks_nobody,
+    ga_26_a_status_that_nobody_knows_is_passed_over,
+);
 
 struct Fragile;
 
@@ -148,6 +151,29 @@ async fn ga_26_a_damaged_row_blocks_nobody(place: Place) {
     good.delete().await.unwrap();
     stage.next().await.finish(1).await;
     good.until(State::Deleted).await.unwrap();
+    node.drain().await;
+}
+
+async fn ga_26_a_status_that_nobody_knows_is_passed_over(place: Place) {
+    let sql = place.sql();
+    let client = place.client().await;
+    let puppet = |user: &str| Puppet::task(user.to_owned()).user(user);
+    // Of a newer version, say: behind a good one, and as the first of its lane.
+    client.create(puppet("good")).await.unwrap();
+    client.create(puppet("good").priority(5)).await.unwrap();
+    client.create(puppet("lost").priority(5)).await.unwrap();
+    let rank = Rank::new(Status::Queued, 5).0;
+    let ready = sql.table("ready");
+    let damage = format!("update {ready} set status = 99 where rank_no = {rank}");
+    sql.execute(&damage).await;
+    let stage = Stage::new();
+    let node = place.node().register(stage.puppet("a")).slots(4);
+    let node = node.start().await.unwrap();
+    client.create(puppet("better")).await.unwrap();
+    for actor in stage.take(2).await {
+        assert_ne!(actor.user, "lost");
+        actor.finish(1).await;
+    }
     node.drain().await;
 }
 

@@ -138,7 +138,7 @@ async fn ga_35_no_query_is_made_for_a_task_that_runs(place: Place) {
     let actors = stage.take(MANY).await;
     tap.after("glance", 3).await;
     let before = tap.calls();
-    tap.after("glance", 20).await;
+    tap.after("glance", 8).await;
     let after = tap.calls();
     // A hundred tasks run; what is asked of the database is what is asked for one or for none.
     for (call, count) in after {
@@ -154,7 +154,7 @@ async fn ga_35_no_query_is_made_for_a_task_that_runs(place: Place) {
     for actor in &actors {
         actor.progress(1, 2).await;
     }
-    tap.after("glance", 20).await;
+    tap.after("glance", 8).await;
     let saves = tap.calls()["save"] - saves;
     assert!(saves < MANY / 4, "{saves} writes for {MANY} reports");
     drop(actors);

@@ -4,7 +4,7 @@
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::moves::{self, Move};
-use crate::sql::rows::{Placed, TaskRow, read, select};
+use crate::sql::rows::{Placed, TaskRow, read, readable, select};
 use crate::sql::tx::Tx;
 use crate::sql::value::Value;
 use crate::{Claim, Claimed};
@@ -71,6 +71,8 @@ impl Operation for Take {
     }
 }
 
+const READY: &str = "a task that is to be claimed";
+
 const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 
 /// The first rows of every granted lane, in one statement.
@@ -107,9 +109,10 @@ async fn all_lanes(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault>
         .push(" and alive = 1) limit ")
         .bind(BATCH_MAX);
     let mut rows = tx.fetch(sql).await?;
-    rows.rows()
-        .map(|mut row| read(tx, Place::Ready, &mut row))
-        .collect()
+    Ok(rows
+        .rows()
+        .filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row)))
+        .collect())
 }
 
 async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
@@ -133,9 +136,8 @@ async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fau
             .bind(grant.tasks.min(room))
             .for_update_skip_locked();
         let mut rows = tx.fetch(sql).await?;
-        for mut row in rows.rows() {
-            found.push(read(tx, Place::Ready, &mut row)?);
-        }
+        let rows = rows.rows();
+        found.extend(rows.filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row))));
     }
     Ok(found)
 }

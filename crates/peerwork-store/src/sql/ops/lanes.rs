@@ -2,6 +2,7 @@
 
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
+use crate::sql::rows::readable;
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::Row;
@@ -62,7 +63,10 @@ impl Operation for Lanes {
         sql.push(TAIL);
         sql.bind(self.limit);
         let mut rows = tx.fetch(sql).await?;
-        rows.rows().map(|mut row| view(&mut row)).collect()
+        Ok(rows
+            .rows()
+            .filter_map(|mut row| readable("the first task of a lane", view(&mut row)))
+            .collect())
     }
 }
 
