@@ -2,8 +2,10 @@
 //!
 //! | module | is |
 //! | --- | --- |
+//! | [`proxy`] | a network between programs and their database, with its faults: late, lost, cut off, a COMMIT whose answer never comes |
 //! | [`sim`] | a whole cluster in one thread, in virtual time, from one seed: nodes' real code over a faulty store in memory |
 //!
 //! *Not here yet:* real processes and real databases under faults.
 
+pub mod proxy;
 pub mod sim;

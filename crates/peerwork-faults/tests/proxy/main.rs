@@ -1,0 +1,4 @@
+//! The fault proxy does to connections what it says.
+
+mod network;
+mod swallowed;
