@@ -2,6 +2,7 @@
 
 mod ci;
 mod db;
+mod faults;
 mod interrupt;
 mod lifecycle;
 mod phases;
@@ -43,6 +44,10 @@ enum Command {
         #[command(subcommand)]
         command: db::Command,
     },
+    /// Real faults on a real database: kill, freeze, cut off, restart; then the verdict
+    Faults(faults::FaultsArgs),
+    /// Runs of faults on all databases, seed after seed, until the time is up or one fails
+    Soak(faults::SoakArgs),
     /// Check the rules that no compiler checks: what is absent, and where
     Tidy,
     /// Write docs/lifecycle.md anew from the decisions in peerwork-core
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         Command::Test { nextest } => test::run(&nextest),
         Command::Ci => ci::run(),
         Command::Db { command } => db::run(&command),
+        Command::Faults(args) => faults::run(&args),
+        Command::Soak(args) => faults::soak(&args),
         Command::Tidy => tidy::run(),
         Command::Lifecycle => lifecycle::run(),
     };

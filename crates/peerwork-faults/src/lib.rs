@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | [`proxy`] | a network between programs and their database, with its faults: late, lost, cut off, a COMMIT whose answer never comes |
 //! | [`sim`] | a whole cluster in one thread, in virtual time, from one seed: nodes' real code over a faulty store in memory |
-//!
-//! *Not here yet:* real processes and real databases under faults.
+//! | [`real`] | node processes on a database of their own, killed, frozen and cut off; histories, an audit, a checker |
 
 pub mod proxy;
+pub mod real;
 pub mod sim;

@@ -1,0 +1,106 @@
+//! What a run came to: counters that must be zero with what was found, things that happened, times.
+
+use super::times::Spread;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A promise whose breaches are counted. All must be zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Promise {
+    /// A task that was acknowledged is gone, or never came.
+    Lost,
+    /// A change of status that no event makes, or that nobody asked for.
+    IllegalTransitions,
+    /// A write of a run that does not hold its task.
+    FencedWritesAccepted,
+    /// A run started from less than was acknowledged, or a checkpoint went back.
+    CheckpointRegressions,
+    /// A node was declared dead that had not been silent for its whole lease, or by a peer that could not know.
+    FalseTakeovers,
+    /// A task that nobody created, or one that was created twice.
+    Ghosts,
+    /// A task failed that did nothing wrong.
+    InnocentsFailed,
+    /// A task that is not over although nothing stood in its way any more.
+    StuckAfterHeal,
+}
+
+impl Promise {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Lost,
+        Self::IllegalTransitions,
+        Self::FencedWritesAccepted,
+        Self::CheckpointRegressions,
+        Self::FalseTakeovers,
+        Self::Ghosts,
+        Self::InnocentsFailed,
+        Self::StuckAfterHeal,
+    ];
+
+    /// Its name in a verdict.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::IllegalTransitions => "illegal_transitions",
+            Self::FencedWritesAccepted => "fenced_writes_accepted",
+            Self::CheckpointRegressions => "checkpoint_regressions",
+            Self::FalseTakeovers => "false_takeovers",
+            Self::Ghosts => "ghosts",
+            Self::InnocentsFailed => "innocents_failed",
+            Self::StuckAfterHeal => "stuck_after_heal",
+        }
+    }
+}
+
+/// A breach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was promised.
+    pub promise: Promise,
+    /// What was found.
+    pub text: String,
+}
+
+/// Named numbers.
+pub type Counters = BTreeMap<String, u64>;
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// Breaches of promises.
+    pub findings: Vec<Finding>,
+    /// What happened, and how often: rescues, refused zombies, faults.
+    pub happened: Counters,
+    /// Numbers that are not judged: tasks by their last status, doubled effects.
+    pub reported: Counters,
+    /// Times in milliseconds.
+    pub times: BTreeMap<String, Spread>,
+}
+
+impl Verdict {
+    /// Notes a breach.
+    pub fn find(&mut self, promise: Promise, text: impl Into<String>) {
+        self.findings.push(Finding {
+            promise,
+            text: text.into(),
+        });
+    }
+
+    /// How often a promise was broken.
+    pub fn count(&self, promise: Promise) -> usize {
+        let of = |finding: &&Finding| finding.promise == promise;
+        self.findings.iter().filter(of).count()
+    }
+
+    /// Notes that something happened.
+    pub fn saw(&mut self, what: &str) {
+        *self.happened.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Adds to a number that is reported.
+    pub fn add(&mut self, what: &str, count: u64) {
+        *self.reported.entry(what.to_owned()).or_default() += count;
+    }
+}

@@ -1,0 +1,229 @@
+//! The node processes of a run: as many as it wants, each replaced when it goes.
+
+use super::children::{NODE, Process};
+use super::history::{FaultSort, Journal, What};
+use super::node::READY;
+use super::stage::Stage;
+use super::work::SPINNING;
+use anyhow::Result;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a node that a task blocks for ever is left alone.
+const SPIN: Duration = Duration::from_secs(2);
+/// How long a node may take to drain: longer than its own deadline for it.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+const NOW: Duration = Duration::from_millis(1);
+
+/// The nodes of a run.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    stage: &'a Stage,
+    journal: Journal,
+    seed: u64,
+    wanted: usize,
+    started: u64,
+    nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    process: Process,
+    /// Frozen: nothing else is done to it.
+    frozen: bool,
+    /// Told to drain, and when it is killed if it does not.
+    leaves_by: Option<Instant>,
+    /// Killed then, because a task blocks it.
+    spins_until: Option<Instant>,
+}
+
+impl<'a> Cluster<'a> {
+    /// Starts `wanted` nodes, and waits until they claim.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn start(
+        stage: &'a Stage,
+        journal: Journal,
+        wanted: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut cluster = Self {
+            stage,
+            journal,
+            seed,
+            wanted,
+            started: 0,
+            nodes: BTreeMap::new(),
+        };
+        cluster.fill()?;
+        for node in cluster.nodes.values_mut() {
+            anyhow::ensure!(
+                node.process.says(READY).await?,
+                "{} ended before it claimed; see its log in {}",
+                node.process.label,
+                stage.folder().display()
+            );
+        }
+        Ok(cluster)
+    }
+
+    /// Starts nodes until there are as many as wanted, besides those that leave.
+    fn fill(&mut self) -> Result<()> {
+        let stays = |node: &&Node| node.leaves_by.is_none();
+        while self.nodes.values().filter(stays).count() < self.wanted {
+            self.started += 1;
+            let label = format!("{NODE}{}", self.started);
+            let seed = self.seed.wrapping_add(self.started);
+            let url = self.stage.url();
+            let process = Process::spawn(self.stage, "node", &label, url, seed, &[])?;
+            let node = Node {
+                process,
+                frozen: false,
+                leaves_by: None,
+                spins_until: None,
+            };
+            self.nodes.insert(label, node);
+        }
+        Ok(())
+    }
+
+    /// Looks after the nodes: replaces what has ended, ends what cannot.
+    ///
+    /// # Errors
+    /// If a process cannot be started or ended.
+    pub async fn tend(&mut self) -> Result<()> {
+        let mut gone = Vec::new();
+        for (label, node) in &mut self.nodes {
+            while let Ok(Some(line)) = tokio::time::timeout(NOW, node.process.next_line()).await {
+                if line == SPINNING {
+                    node.spins_until.get_or_insert(Instant::now() + SPIN);
+                }
+            }
+            if node.process.ended()?.is_some() {
+                if node.leaves_by.is_none() {
+                    self.journal.write(What::Fault {
+                        sort: FaultSort::Crash,
+                        node: Some(label.clone()),
+                    });
+                }
+                gone.push(label.clone());
+            }
+        }
+        for label in gone {
+            self.nodes.remove(&label);
+        }
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        let overdue = |node: &&Node| is_over(node.leaves_by) || is_over(node.spins_until);
+        let overdue: Vec<_> = self
+            .nodes
+            .values()
+            .filter(|node| !node.frozen)
+            .filter(overdue)
+            .map(|node| node.process.label.clone())
+            .collect();
+        for label in overdue {
+            self.kill(&label).await?;
+        }
+        self.fill()
+    }
+
+    /// The nodes that nothing is being done to.
+    pub fn free(&self) -> Vec<String> {
+        let free = |node: &&Node| !node.frozen && node.leaves_by.is_none();
+        let nodes = self.nodes.values().filter(free);
+        nodes.map(|node| node.process.label.clone()).collect()
+    }
+
+    /// Kills a node, if it runs, and starts another.
+    ///
+    /// # Errors
+    /// If the process does not go, or the other does not start.
+    pub async fn kill(&mut self, label: &str) -> Result<bool> {
+        let Some(mut node) = self.nodes.remove(label) else {
+            return Ok(false);
+        };
+        self.note(FaultSort::Kill, label);
+        node.process.kill().await?;
+        self.fill()?;
+        Ok(true)
+    }
+
+    /// Has a node drain, and starts another at once.
+    ///
+    /// # Errors
+    /// If the other does not start.
+    pub fn drain(&mut self, label: &str) -> Result<()> {
+        if let Some(node) = self.nodes.get_mut(label) {
+            node.leaves_by = Some(Instant::now() + DRAIN_LIMIT);
+            node.process.signal(Signal::TERM);
+            self.note(FaultSort::Drain, label);
+        }
+        self.fill()
+    }
+
+    /// Stops a node in the middle of whatever it does.
+    pub fn freeze(&mut self, label: &str) {
+        if let Some(node) = self.nodes.get_mut(label) {
+            node.frozen = true;
+            node.process.signal(Signal::STOP);
+            self.note(FaultSort::Freeze, label);
+        }
+    }
+
+    /// Lets it go on as if nothing had happened.
+    pub fn thaw(&mut self, label: &str) {
+        if let Some(node) = self.nodes.get_mut(label) {
+            node.frozen = false;
+            node.process.signal(Signal::CONT);
+            self.journal.write(What::Healed {
+                sort: FaultSort::Freeze,
+                node: Some(label.to_owned()),
+            });
+        }
+    }
+
+    fn note(&self, sort: FaultSort, label: &str) {
+        self.journal.write(What::Fault {
+            sort,
+            node: Some(label.to_owned()),
+        });
+    }
+
+    /// Replaces every node by a healthy one.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain).
+    pub async fn renew(&mut self) -> Result<()> {
+        for label in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.thaw_if_frozen(&label);
+            self.drain(&label)?;
+        }
+        self.tend().await
+    }
+
+    fn thaw_if_frozen(&mut self, label: &str) {
+        if self.nodes.get(label).is_some_and(|node| node.frozen) {
+            self.thaw(label);
+        }
+    }
+
+    /// Drains all of them, and waits for their ends.
+    ///
+    /// # Errors
+    /// If one does not go.
+    pub async fn end(&mut self) -> Result<()> {
+        self.wanted = 0;
+        for label in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.drain(&label)?;
+        }
+        for (_, mut node) in std::mem::take(&mut self.nodes) {
+            if node.process.wait(DRAIN_LIMIT).await?.is_none() {
+                node.process.kill().await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! Real faults on real databases: node processes under a controller that kills, freezes and cuts them off, people who
+//! steer tasks meanwhile, and a checker that reads what all of them wrote down beside the audit of the database.
+//!
+//! ```text
+//! controller --spawns, signals--> node processes --through a proxy each--> database (owned by the run)
+//!     |                           people, forger ----------------------------/  |
+//!     |                              | histories                                | audit, by triggers
+//!     +------------------------------+----------------> checker <---------------+
+//! ```
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`args`] | the commands |
+//! | [`history`] | what a process asked and was told, a JSON object a line |
+//! | [`audit`] | every change of a task's row, in the order of the database |
+//! | [`check`] | histories and audit against the promises: a verdict |
+//! | [`work`] | the kinds of tasks, those that kill their node included |
+//! | [`node`], [`people`], [`forger`] | the processes |
+//! | [`controller`] | a run from its beginning to its verdict |
+//!
+//! *Not here:* the simulated cluster ([`crate::sim`]), which finds rarer interleavings, faster, without a real database.
+
+pub mod args;
+pub mod audit;
+pub mod check;
+pub mod children;
+pub mod clock;
+pub mod cluster;
+pub mod controller;
+pub mod faults;
+pub mod forger;
+pub mod history;
+pub mod node;
+pub mod people;
+pub mod report;
+pub mod stage;
+pub mod storm;
+pub mod work;

@@ -1,0 +1,138 @@
+//! What is said at the end: for people, and as one line of JSON. A run passes if no promise was broken and everything
+//! that it had to meet was met.
+
+use super::args::DatabaseArg;
+use super::check::{Promise, Verdict};
+use std::fmt::Write;
+
+/// A judged run.
+#[derive(Debug)]
+pub struct Report {
+    /// On what it ran.
+    pub database: DatabaseArg,
+    /// What it followed from.
+    pub seed: u64,
+    /// How long tasks were created and faults happened.
+    pub seconds: u64,
+    /// What it came to.
+    pub verdict: Verdict,
+}
+
+/// Findings of a promise that are printed.
+const SHOWN: usize = 8;
+
+/// What every run meets, by the faults of its plan.
+const MET: [&str; 12] = [
+    "rescue",
+    "rescue_while_pausing",
+    "rescue_while_deleting",
+    "rescue_during_cleanup",
+    "drain_hand_over",
+    "self_fence",
+    "zombie_write_refused",
+    "declare_dead_lost",
+    "declared_dead",
+    "fault_kill",
+    "fault_freeze",
+    "fault_database_stopped",
+];
+/// What is met on a server too.
+const MET_ON_SERVERS: [&str; 2] = ["fault_database_killed", "fault_connections_killed"];
+
+impl Report {
+    /// What did not happen and should have: without it the rest proves little.
+    pub fn missed(&self) -> Vec<&'static str> {
+        let mut must = MET.to_vec();
+        if self.database != DatabaseArg::Sqlite {
+            must.extend(MET_ON_SERVERS);
+        }
+        must.retain(|what| {
+            self.verdict
+                .happened
+                .get(*what)
+                .is_none_or(|count| *count == 0)
+        });
+        must
+    }
+
+    /// Whether the run passes.
+    pub fn passes(&self) -> bool {
+        self.verdict.findings.is_empty() && self.missed().is_empty()
+    }
+
+    /// One line.
+    pub fn json(&self) -> String {
+        let zero: serde_json::Map<_, _> = Promise::ALL
+            .into_iter()
+            .map(|promise| {
+                (
+                    promise.name().to_owned(),
+                    self.verdict.count(promise).into(),
+                )
+            })
+            .collect();
+        serde_json::json!({
+            "verdict": if self.passes() { "pass" } else { "fail" },
+            "seed": self.seed,
+            "database": self.database.name(),
+            "seconds": self.seconds,
+            "must_be_zero": zero,
+            "missed": self.missed(),
+            "happened": self.verdict.happened,
+            "reported": self.verdict.reported,
+            "times": self.verdict.times,
+        })
+        .to_string()
+    }
+
+    /// Several lines.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let word = if self.passes() { "PASS" } else { "FAIL" };
+        let _ = writeln!(
+            text,
+            "{word}: {} for {} s from seed {}",
+            self.database.name(),
+            self.seconds,
+            self.seed
+        );
+        let _ = writeln!(text, "  must be zero:");
+        for promise in Promise::ALL {
+            let _ = writeln!(
+                text,
+                "    {:<26} {}",
+                promise.name(),
+                self.verdict.count(promise)
+            );
+            let of = self
+                .verdict
+                .findings
+                .iter()
+                .filter(|found| found.promise == promise);
+            for finding in of.take(SHOWN) {
+                let _ = writeln!(text, "      {}", finding.text);
+            }
+        }
+        for missed in self.missed() {
+            let _ = writeln!(text, "  did not happen: {missed}");
+        }
+        for (title, counters) in [
+            ("happened", &self.verdict.happened),
+            ("reported", &self.verdict.reported),
+        ] {
+            let _ = writeln!(text, "  {title}:");
+            for (name, count) in counters {
+                let _ = writeln!(text, "    {name:<38} {count}");
+            }
+        }
+        let _ = writeln!(text, "  times in ms:");
+        for (name, spread) in &self.verdict.times {
+            let _ = writeln!(
+                text,
+                "    {name:<10} {:>6} times  p50 {:>6}  p99 {:>6}  max {:>6}",
+                spread.count, spread.p50_ms, spread.p99_ms, spread.max_ms
+            );
+        }
+        text
+    }
+}

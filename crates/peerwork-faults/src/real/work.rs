@@ -1,0 +1,410 @@
+//! What the nodes of a run have to do: kinds that behave, and kinds that do not.
+//!
+//! Every handler writes into its process's history before and after each call, and when its future is dropped.
+
+use super::history::{How, Journal, What, Why};
+use peerwork::{
+    Handler, NodeBuilder, OnNodeDeath, OnPauseDeadline, Reason, Retry, Rules, Run, SaveError,
+    TaskError,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
+
+/// How a kind behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Saves after each step; its cleanup fails sometimes.
+    Steps,
+    /// The same without a cleanup.
+    Plain,
+    /// Fails sometimes, and sleeps without a slot sometimes.
+    Flaky,
+    /// Saves as often as it can.
+    Storm,
+    /// Does not stop when it is told to, and is forced.
+    Deaf,
+    /// Does not stop for long, nor does its cleanup end soon: for faults that want to hit it at that moment.
+    Bait,
+    /// Fails when its node dies.
+    Fragile,
+    /// Panics.
+    Panics,
+    /// Aborts its process.
+    Aborts,
+    /// Never yields.
+    Spins,
+    /// Takes memory until its process has none.
+    Devours,
+}
+
+/// All kinds: name and manner.
+pub const KINDS: [(&str, Manner); 11] = [
+    ("steps", Manner::Steps),
+    ("plain", Manner::Plain),
+    ("flaky", Manner::Flaky),
+    ("storm", Manner::Storm),
+    ("deaf", Manner::Deaf),
+    ("bait", Manner::Bait),
+    ("fragile", Manner::Fragile),
+    ("panics", Manner::Panics),
+    ("aborts", Manner::Aborts),
+    ("spins", Manner::Spins),
+    ("devours", Manner::Devours),
+];
+
+/// The manner of the kind with this name.
+pub fn manner(kind: &str) -> Option<Manner> {
+    let found = KINDS.iter().find(|(name, _)| *name == kind);
+    found.map(|(_, manner)| *manner)
+}
+
+impl Manner {
+    /// Whether a task of this kind may end as failed through no fault of peerwork.
+    pub fn may_fail(self) -> bool {
+        match self {
+            Self::Flaky
+            | Self::Fragile
+            | Self::Panics
+            | Self::Aborts
+            | Self::Spins
+            | Self::Devours => true,
+            Self::Steps | Self::Plain | Self::Storm | Self::Deaf | Self::Bait => false,
+        }
+    }
+
+    /// Whether it ends the process it runs in.
+    pub fn kills(self) -> bool {
+        matches!(self, Self::Aborts | Self::Spins | Self::Devours)
+    }
+
+    /// Whether its deletion runs a cleanup.
+    pub fn has_cleanup(self) -> bool {
+        !matches!(self, Self::Plain | Self::Panics)
+    }
+
+    fn rules(self) -> Rules {
+        let quick = |limit| Retry {
+            limit,
+            base_ms: 100,
+            cap_ms: 1_000,
+        };
+        let rules = Rules {
+            cleanup: self.has_cleanup(),
+            retry: quick(12),
+            ..Rules::default()
+        };
+        match self {
+            Self::Panics => Rules {
+                retry: quick(2),
+                ..rules
+            },
+            Self::Deaf => Rules {
+                pause_deadline_ms: 1_000,
+                on_pause_deadline: OnPauseDeadline::Force,
+                ..rules
+            },
+            Self::Fragile => Rules {
+                on_node_death: OnNodeDeath::Fail,
+                ..rules
+            },
+            _ => rules,
+        }
+    }
+}
+
+/// What a task is created with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Input {
+    /// Steps with a checkpoint each.
+    pub steps: u64,
+    /// The rest before each step.
+    pub rest_ms: u64,
+    /// What is random about it.
+    pub seed: u64,
+}
+
+/// What is saved: the number of the last step, of runs and cleanups together.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// It only ever rises.
+    pub step: u64,
+}
+
+/// What a run returns.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    /// The run that returned it.
+    pub run: Uuid,
+}
+
+/// Handler number `K` of [`KINDS`].
+struct Work<const K: usize>(Journal);
+
+/// `builder` with all kinds.
+pub fn register(builder: NodeBuilder, journal: &Journal) -> NodeBuilder {
+    let journal = || journal.clone();
+    builder
+        .register(Work::<0>(journal()))
+        .register(Work::<1>(journal()))
+        .register(Work::<2>(journal()))
+        .register(Work::<3>(journal()))
+        .register(Work::<4>(journal()))
+        .register(Work::<5>(journal()))
+        .register(Work::<6>(journal()))
+        .register(Work::<7>(journal()))
+        .register(Work::<8>(journal()))
+        .register(Work::<9>(journal()))
+        .register(Work::<10>(journal()))
+}
+
+impl<const K: usize> Handler for Work<K> {
+    const KIND: &'static str = KINDS[K].0;
+    type Input = Input;
+    type Checkpoint = Checkpoint;
+    type Output = Output;
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<Output, TaskError> {
+        let mut shift = Shift::begin(&self.0, run, false);
+        let result = match KINDS[K].1 {
+            Manner::Steps | Manner::Plain | Manner::Fragile => steps(&mut shift, run, false).await,
+            Manner::Flaky => steps(&mut shift, run, true).await,
+            Manner::Storm => storm(&mut shift, run).await,
+            Manner::Deaf => deaf(&mut shift, run, Duration::from_secs(4)).await,
+            Manner::Bait => deaf(&mut shift, run, BAIT).await,
+            Manner::Panics => {
+                shift.save(run).await.map(drop).unwrap_or_default();
+                panic!("a task that panics")
+            }
+            Manner::Aborts => {
+                // Its neighbours are to have something to lose.
+                tokio::time::sleep(SETTLE).await;
+                std::process::abort()
+            }
+            Manner::Spins => spin().await,
+            Manner::Devours => {
+                tokio::time::sleep(SETTLE).await;
+                devour()
+            }
+        };
+        shift.end(result.map(|()| Output {
+            run: run.run_id().0,
+        }))
+    }
+
+    async fn cleanup(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        let mut shift = Shift::begin(&self.0, run, true);
+        let mut result = Ok(());
+        if KINDS[K].1 == Manner::Bait {
+            tokio::time::sleep(BAIT).await;
+        }
+        for _ in 0..CLEANUP_STEPS {
+            tokio::time::sleep(Duration::from_millis(run.input().rest_ms)).await;
+            result = shift.save(run).await;
+            if result.is_ok() && shift.random.random_ratio(1, 20) {
+                result = Err(Break::Failed("a cleanup that fails sometimes"));
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        shift.end(result)
+    }
+
+    fn rules(&self) -> Rules {
+        KINDS[K].1.rules()
+    }
+}
+
+const CLEANUP_STEPS: u64 = 2;
+/// How long a bait stays where a fault wants it.
+const BAIT: Duration = Duration::from_secs(8);
+const SETTLE: Duration = Duration::from_millis(300);
+/// What a node says on its standard output when it has to be killed.
+pub const SPINNING: &str = "spinning";
+
+/// Why a handler ends without an output.
+enum Break {
+    Stopped(SaveError),
+    Failed(&'static str),
+    Waits(TaskError),
+}
+
+/// One run of a handler, as its history shows it.
+struct Shift<'a> {
+    journal: &'a Journal,
+    task: Uuid,
+    run: Uuid,
+    cleanup: bool,
+    step: u64,
+    random: StdRng,
+    over: bool,
+}
+
+impl<'a> Shift<'a> {
+    fn begin<const K: usize>(journal: &'a Journal, run: &Run<Work<K>>, cleanup: bool) -> Self {
+        let from = run.checkpoint().map(|checkpoint| checkpoint.step);
+        let (task, id, attempt) = (run.id().0, run.run_id().0, run.attempt());
+        journal.write(What::Began {
+            task,
+            run: id,
+            kind: KINDS[K].0.to_owned(),
+            attempt,
+            from,
+            cleanup,
+        });
+        Self {
+            journal,
+            task,
+            run: id,
+            cleanup,
+            step: from.unwrap_or(0),
+            random: StdRng::seed_from_u64(run.input().seed ^ (u64::from(attempt) << 32)),
+            over: false,
+        }
+    }
+
+    /// Saves the next step. An error that is a stop has been told.
+    async fn save<const K: usize>(&mut self, run: &mut Run<Work<K>>) -> Result<(), Break> {
+        let (task, id, step) = (self.task, self.run, self.step + 1);
+        self.journal.write(What::Saving {
+            task,
+            run: id,
+            step,
+        });
+        run.progress(step, run.input().steps);
+        let result = run.save(&Checkpoint { step }).await;
+        let why = match &result {
+            Ok(()) => None,
+            Err(SaveError::Stop(stop)) => Some(why(stop.reason)),
+            Err(SaveError::Invalid(_)) => Some(Why::Other),
+        };
+        // A stop other than a lost lease says that the checkpoint is durable.
+        if !matches!(why, Some(Why::LeaseLost | Why::Other)) {
+            self.step = step;
+            self.journal.write(What::Saved {
+                task,
+                run: id,
+                step,
+            });
+        }
+        if let Some(why) = why {
+            self.journal.write(What::Told { task, run: id, why });
+        }
+        result.map_err(Break::Stopped)
+    }
+
+    fn end<T>(mut self, result: Result<T, Break>) -> Result<T, TaskError> {
+        let how = match &result {
+            Ok(_) => How::Ok,
+            Err(Break::Stopped(_)) => How::Stopped,
+            Err(Break::Failed(_)) => How::Failed,
+            Err(Break::Waits(_)) => How::Waits,
+        };
+        self.tell(how);
+        result.map_err(|broken| match broken {
+            Break::Stopped(stop) => stop.into(),
+            Break::Failed(text) => TaskError::new(text),
+            Break::Waits(waits) => waits,
+        })
+    }
+
+    fn tell(&mut self, how: How) {
+        self.over = true;
+        self.journal.write(What::Ended {
+            task: self.task,
+            run: self.run,
+            how,
+            cleanup: self.cleanup,
+        });
+    }
+}
+
+impl Drop for Shift<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let is_panic = std::thread::panicking();
+            self.tell(if is_panic {
+                How::Panicked
+            } else {
+                How::Dropped
+            });
+        }
+    }
+}
+
+fn why(reason: Reason) -> Why {
+    match reason {
+        Reason::Pause => Why::Pause,
+        Reason::Delete => Why::Delete,
+        Reason::Drain => Why::Drain,
+        Reason::LeaseLost => Why::LeaseLost,
+        Reason::Deadline => Why::Deadline,
+    }
+}
+
+async fn steps<const K: usize>(
+    shift: &mut Shift<'_>,
+    run: &mut Run<Work<K>>,
+    fails: bool,
+) -> Result<(), Break> {
+    while shift.step < run.input().steps {
+        tokio::time::sleep(Duration::from_millis(run.input().rest_ms)).await;
+        shift.journal.write(What::Effect {
+            task: shift.task,
+            run: shift.run,
+            step: shift.step + 1,
+        });
+        shift.save(run).await?;
+        if fails && shift.random.random_ratio(1, 15) {
+            return Err(Break::Failed("a task that fails sometimes"));
+        }
+        if fails && shift.random.random_ratio(1, 25) {
+            let at = SystemTime::now() + Duration::from_millis(200);
+            return Err(Break::Waits(run.sleep_until(at)));
+        }
+    }
+    Ok(())
+}
+
+async fn storm<const K: usize>(shift: &mut Shift<'_>, run: &mut Run<Work<K>>) -> Result<(), Break> {
+    while shift.step < run.input().steps {
+        for done in 0..100 {
+            run.progress(done, 100);
+        }
+        shift.save(run).await?;
+    }
+    Ok(())
+}
+
+/// Works for `time`, whatever it is told.
+async fn deaf<const K: usize>(
+    shift: &mut Shift<'_>,
+    run: &mut Run<Work<K>>,
+    time: Duration,
+) -> Result<(), Break> {
+    shift.save(run).await?;
+    tokio::time::sleep(time).await;
+    shift.save(run).await
+}
+
+async fn spin() -> Result<(), Break> {
+    tokio::time::sleep(SETTLE).await;
+    println!("{SPINNING}");
+    loop {
+        // Blocks the thread as a loop does, without taking a core away from everybody else.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Takes address space until there is none: nothing of it is touched, so the machine has its memory still.
+fn devour() -> Result<(), Break> {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(Vec::with_capacity(MEAL_BYTES));
+    }
+}
+
+const MEAL_BYTES: usize = 256 << 20;
