@@ -1,10 +1,10 @@
-//! What a run needs beside cargo: the databases' packages and cargo-nextest, installed where we may.
+//! What a run needs beside cargo: the packages of databases and faults, and cargo-nextest, installed where we may.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use peerwork_testbed::{MariaDb, Postgres};
+use peerwork_testbed::{Error, Faketime, MariaDb, PgBouncer, Postgres};
 
 use crate::process;
 
@@ -17,18 +17,37 @@ pub enum Runner {
     CargoTest,
 }
 
+/// Asks the testbed whether something is installed, and names its Debian package.
+type Needed = (fn() -> Result<(), Error>, &'static str);
+
+const DATABASES: [Needed; 2] = [
+    (Postgres::installed, "postgresql"),
+    (MariaDb::installed, "mariadb-server"),
+];
+const FAULTS: [Needed; 2] = [
+    (PgBouncer::installed, "pgbouncer"),
+    (Faketime::installed, "libfaketime"),
+];
+
 /// Makes sure that both databases' programs are there.
 pub fn databases() -> Result<()> {
-    let missing = missing_packages()?;
+    packages(&DATABASES)
+}
+
+/// The databases, and what tests break them with.
+pub fn tests() -> Result<()> {
+    packages(&[DATABASES, FAULTS].concat())
+}
+
+fn packages(needed: &[Needed]) -> Result<()> {
+    let missing = missing_packages(needed)?;
     if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
     let is_root = rustix::process::geteuid().is_root();
     if !is_root || !Path::new("/usr/bin/apt-get").exists() {
-        bail!(
-            "the tests need database servers: install the packages {packages} (on Debian: `sudo apt-get install {packages}`)"
-        );
+        bail!("install the packages {packages} (on Debian: `sudo apt-get install {packages}`)");
     }
     process::run(apt().arg("update"))?;
     process::run(
@@ -36,7 +55,7 @@ pub fn databases() -> Result<()> {
             .args(["install", "-y", "--no-install-recommends"])
             .args(&missing),
     )?;
-    match missing_packages()?.as_slice() {
+    match missing_packages(needed)?.as_slice() {
         [] => Ok(()),
         still => bail!(
             "apt-get installed {packages}, but {} has no programs where we look",
@@ -71,15 +90,12 @@ pub fn runner() -> Runner {
     }
 }
 
-fn missing_packages() -> Result<Vec<&'static str>> {
+fn missing_packages(needed: &[Needed]) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
-    for (installed, package) in [
-        (Postgres::installed(), "postgresql"),
-        (MariaDb::installed(), "mariadb-server"),
-    ] {
-        match installed {
+    for (installed, package) in needed {
+        match installed() {
             Ok(()) => {}
-            Err(error) if error.is_missing_binary() => missing.push(package),
+            Err(error) if error.is_missing_binary() => missing.push(*package),
             Err(error) => return Err(error.into()),
         }
     }

@@ -32,6 +32,11 @@ pub(crate) fn mariadb(names: &[&str]) -> Result<PathBuf> {
     Err(missing.expect("callers name at least one program"))
 }
 
+/// A program that is where programs are, of a package that a fault needs.
+pub(crate) fn anywhere(name: &str, package: &str) -> Result<PathBuf> {
+    find(name, Vec::new(), package)
+}
+
 fn find(name: &str, first: Vec<PathBuf>, package: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = first

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::home::Ending;
 use crate::shared::{MYSQL_URL_VAR, POSTGRES_URL_VAR};
 
 /// A database that is a server.
@@ -53,21 +54,20 @@ impl Database {
         }
     }
 
-    /// Disconnects the server's clients and has it write everything out.
-    pub(crate) fn stop_signal(self) -> Signal {
+    pub(crate) fn ending(self) -> Ending {
         match self {
-            // "Fast" shutdown; at SIGTERM it would wait for its clients to leave.
-            Self::Postgres => Signal::INT,
-            Self::MariaDb => Signal::TERM,
-        }
-    }
-
-    /// Ends a server whose data nobody wants at once.
-    pub(crate) fn abort_signal(self) -> Signal {
-        match self {
-            // "Immediate" shutdown: it writes nothing, but gives its shared memory back.
-            Self::Postgres => Signal::QUIT,
-            Self::MariaDb => Signal::KILL,
+            Self::Postgres => Ending {
+                name: "postgres",
+                // "Fast" shutdown; at SIGTERM it would wait for its clients to leave.
+                stop: Signal::INT,
+                // "Immediate" shutdown: it writes nothing, but gives its shared memory back.
+                abort: Signal::QUIT,
+            },
+            Self::MariaDb => Ending {
+                name: "mysql",
+                stop: Signal::TERM,
+                abort: Signal::KILL,
+            },
         }
     }
 }

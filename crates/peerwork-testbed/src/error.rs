@@ -16,6 +16,7 @@ pub struct Error {
 enum Kind {
     MissingBinary,
     PortTaken,
+    NotPermitted,
     Other,
 }
 
@@ -28,6 +29,19 @@ impl Error {
     /// Somebody else listens on the port; another port may do.
     pub fn is_port_taken(&self) -> bool {
         self.kind == Kind::PortTaken
+    }
+
+    /// The operating system does not let us; the message says who would be let.
+    pub fn is_not_permitted(&self) -> bool {
+        self.kind == Kind::NotPermitted
+    }
+
+    pub(crate) fn not_permitted(message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            kind: Kind::NotPermitted,
+            source: None,
+        }
     }
 
     pub(crate) fn missing_binary(message: impl fmt::Display) -> Self {

@@ -9,15 +9,26 @@ use rustix::process::Signal;
 
 use crate::account::Account;
 use crate::tether::Tether;
-use crate::{Database, Error, Result};
+use crate::{Error, Result};
 
 /// Enough of a log to see why a server did not start.
 const TAIL_LINES: usize = 15;
 
+/// How a server's process is ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    /// Begins the name of a temporary directory.
+    pub name: &'static str,
+    /// Disconnects the server's clients and has it write everything out.
+    pub stop: Signal,
+    /// Ends a server whose data nobody wants at once.
+    pub abort: Signal,
+}
+
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
-    database: Database,
+    ending: Ending,
     /// `Some` removes the directory when dropped.
     temporary: Option<tempfile::TempDir>,
     // Last: until the directory is gone, somebody has to remove it if we die.
@@ -26,11 +37,7 @@ pub(crate) struct Home {
 
 impl Home {
     /// `chosen` or a new temporary directory, owned by the server's account.
-    pub fn open(
-        chosen: Option<&Path>,
-        database: Database,
-        account: Option<Account>,
-    ) -> Result<Self> {
+    pub fn open(chosen: Option<&Path>, ending: Ending, account: Option<Account>) -> Result<Self> {
         let (path, temporary) = match chosen {
             Some(path) => {
                 let doing = format!("create {}", path.display());
@@ -39,7 +46,7 @@ impl Home {
             }
             None => {
                 let made = tempfile::Builder::new()
-                    .prefix(&format!("peerwork-{}-", database.scheme()))
+                    .prefix(&format!("peerwork-{}-", ending.name))
                     .tempdir()
                     .map_err(Error::io("create a temporary directory for a server"))?;
                 (made.path().to_owned(), Some(made))
@@ -56,13 +63,18 @@ impl Home {
             account.give(&path)?;
         }
         let remove = temporary.is_some().then_some(path.as_path());
-        let tether = Tether::tie(signal_name(end_signal(database, remove.is_some())), remove)?;
+        let tether = Tether::tie(signal_name(end_signal(ending, remove.is_some())), remove)?;
         Ok(Self {
             path,
-            database,
+            ending,
             temporary,
             tether,
         })
+    }
+
+    /// How the server ends that is asked to.
+    pub fn stop_signal(&self) -> Signal {
+        self.ending.stop
     }
 
     pub fn tether(&mut self) -> &mut Tether {
@@ -71,7 +83,7 @@ impl Home {
 
     /// How a server ends that nobody asks for any more: at once where its data go with it.
     pub fn end_signal(&self) -> Signal {
-        end_signal(self.database, self.temporary.is_some())
+        end_signal(self.ending, self.temporary.is_some())
     }
 
     pub fn path(&self) -> &Path {
@@ -112,10 +124,10 @@ impl Home {
     }
 }
 
-fn end_signal(database: Database, is_temporary: bool) -> Signal {
+fn end_signal(ending: Ending, is_temporary: bool) -> Signal {
     match is_temporary {
-        true => database.abort_signal(),
-        false => database.stop_signal(),
+        true => ending.abort,
+        false => ending.stop,
     }
 }
 

@@ -15,6 +15,15 @@
 //!
 //! Tests that only need *a* server ask for [`postgres_url`] or [`mysql_url`]: one server that all of them share.
 //!
+//! For fault runs:
+//!
+//! | type | is |
+//! | --- | --- |
+//! | [`Replica`] | a PostgreSQL server that follows another, falls behind and takes its place: acknowledged commits are lost |
+//! | [`PgBouncer`] | a pooler in transaction mode in front of a server |
+//! | [`Tmpfs`] | a small disk that can be full |
+//! | [`Faketime`] | a wall clock that is wrong, and jumps |
+//!
 //! Everything here blocks its thread: call it outside of async code, or through `spawn_blocking`.
 //!
 //! Invariants:
@@ -26,22 +35,30 @@ mod account;
 mod binaries;
 mod database;
 mod error;
+mod faketime;
 mod home;
 mod mariadb;
 mod options;
+mod pgbouncer;
 mod port;
 mod postgres;
+mod replica;
 mod server;
 mod shared;
 mod tether;
+mod tmpfs;
 
 pub use database::Database;
 pub use error::Error;
+pub use faketime::Faketime;
 pub use mariadb::MariaDb;
 pub use options::Options;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
+pub use replica::Replica;
 pub use server::Server;
 pub use shared::{MYSQL_URL_VAR, POSTGRES_URL_VAR};
 pub use shared::{SharedServer, SharedServers, mysql_url, postgres_url, target_dir};
+pub use tmpfs::Tmpfs;
 
 type Result<T, E = Error> = std::result::Result<T, E>;

@@ -32,7 +32,11 @@ impl MariaDb {
     pub fn start(options: &Options) -> Result<Server> {
         port::retried(options, |port| {
             let account = Account::for_server("mysql")?;
-            let home = Home::open(options.data_dir.as_deref(), Database::MariaDb, account)?;
+            let home = Home::open(
+                options.data_dir.as_deref(),
+                Database::MariaDb.ending(),
+                account,
+            )?;
             if !home.data().join("mysql").exists() {
                 create_data(&home, account)?;
             }
@@ -48,7 +52,9 @@ impl MariaDb {
                 account,
                 client,
                 client_program: binaries::mariadb(&CLIENT)?,
+                env: options.env.clone(),
                 identity: "select @@datadir",
+                data: home.data(),
                 port,
             };
             Server::start(recipe, home)

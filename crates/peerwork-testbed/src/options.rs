@@ -14,6 +14,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Further server settings, by their configuration-file names; they win over ours.
     pub settings: Vec<(String, String)>,
+    /// Environment variables of the server's process, such as those of [`Faketime::env`](crate::Faketime::env).
+    pub env: Vec<(String, String)>,
 }
 
 impl Options {

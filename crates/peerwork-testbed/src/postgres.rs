@@ -10,6 +10,9 @@ use crate::options::MAX_CONNECTIONS;
 use crate::server::{Recipe, Server};
 use crate::{Database, Error, Options, Result, binaries, port};
 
+/// Answers which server this is, through whatever is in front of it.
+pub(crate) const IDENTITY: &str = "show data_directory";
+
 /// PostgreSQL from the installed package.
 #[derive(Debug)]
 pub struct Postgres;
@@ -17,32 +20,43 @@ pub struct Postgres;
 impl Postgres {
     /// Starts a server and returns once it answers: about a second for a new one.
     pub fn start(options: &Options) -> Result<Server> {
-        port::retried(options, |port| {
-            let account = Account::for_server("postgres")?;
-            let home = Home::open(options.data_dir.as_deref(), Database::Postgres, account)?;
-            if !home.data().join("PG_VERSION").exists() {
-                create_cluster(&home, account)?;
-            }
-            let recipe = Recipe {
-                database: Database::Postgres,
-                program: binaries::postgres("postgres")?,
-                args: arguments(&home.data(), port, options),
-                account,
-                client,
-                client_program: binaries::postgres("psql")?,
-                identity: "show data_directory",
-                port,
-            };
-            Server::start(recipe, home)
-        })
+        start_with(options, create_cluster)
     }
 
     /// Whether all its programs are installed; the error names the package.
     pub fn installed() -> Result<()> {
-        ["initdb", "postgres", "psql"]
+        ["initdb", "postgres", "psql", "pg_basebackup"]
             .into_iter()
             .try_for_each(|name| binaries::postgres(name).map(drop))
     }
+}
+
+/// Starts a server on data that are made by `create` where there are none.
+pub(crate) fn start_with(
+    options: &Options,
+    create: impl Fn(&Home, Option<Account>) -> Result<()>,
+) -> Result<Server> {
+    port::retried(options, |port| {
+        let account = Account::for_server("postgres")?;
+        let ending = Database::Postgres.ending();
+        let home = Home::open(options.data_dir.as_deref(), ending, account)?;
+        if !home.data().join("PG_VERSION").exists() {
+            create(&home, account)?;
+        }
+        let recipe = Recipe {
+            database: Database::Postgres,
+            program: binaries::postgres("postgres")?,
+            args: arguments(&home.data(), port, options),
+            account,
+            client,
+            client_program: binaries::postgres("psql")?,
+            env: options.env.clone(),
+            identity: IDENTITY,
+            data: home.data(),
+            port,
+        };
+        Server::start(recipe, home)
+    })
 }
 
 fn create_cluster(home: &Home, account: Option<Account>) -> Result<()> {
@@ -98,7 +112,7 @@ fn arguments(data: &Path, port: u16, options: &Options) -> Vec<OsString> {
     args
 }
 
-fn client(server: &Server, database: &str, statement: &str) -> Command {
+pub(crate) fn client(server: &Server, database: &str, statement: &str) -> Command {
     let mut command = Command::new(server.client_program());
     command
         .args([

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,13 +33,16 @@ pub(crate) struct Recipe {
     /// The client program with its connection arguments; takes a database's name and a statement.
     pub client: fn(&Server, &str, &str) -> Command,
     pub client_program: PathBuf,
-    /// Answers the data directory.
+    pub env: Vec<(String, String)>,
+    /// Answers the data directory ..
     pub identity: &'static str,
+    /// .. which is this one.
+    pub data: PathBuf,
     pub port: u16,
 }
 
 /// A running database server, stopped when dropped. Started by [`Postgres::start`](crate::Postgres::start) and
-/// [`MariaDb::start`](crate::MariaDb::start).
+/// [`MariaDb::start`](crate::MariaDb::start); a pooler in front of one, by [`PgBouncer::start`](crate::PgBouncer::start).
 #[derive(Debug)]
 pub struct Server {
     recipe: Recipe,
@@ -71,6 +75,11 @@ impl Server {
     /// The loopback port; the same after a restart.
     pub fn port(&self) -> u16 {
         self.recipe.port
+    }
+
+    /// Where it listens, for a proxy in front of it.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.recipe.port).into()
     }
 
     /// The server's directory, which holds `data` and `server.log`.
@@ -122,7 +131,7 @@ impl Server {
 
     /// Stops the server cleanly; its clients are disconnected. Harmless when it is not running.
     pub fn stop(&mut self) -> Result<()> {
-        self.end(self.recipe.database.stop_signal())
+        self.end(self.home.stop_signal())
     }
 
     /// Kills the server with SIGKILL, as a crash does, and waits until nothing of it runs. Harmless when it is not running.
@@ -141,6 +150,16 @@ impl Server {
         self.home.keep();
         // Neither waited for nor ended when the rest of us is dropped.
         self.process = None;
+    }
+
+    /// From the next start on.
+    #[expect(dead_code)]
+    pub(crate) fn set_args(&mut self, args: Vec<OsString>) {
+        self.recipe.args = args;
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.recipe.data
     }
 
     pub(crate) fn client_program(&self) -> &Path {
@@ -197,6 +216,7 @@ impl Server {
             // The server's account may not be able to enter ours.
             .current_dir(self.home.path())
             .env("LC_ALL", "C.UTF-8")
+            .envs(self.recipe.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(same_log)
@@ -220,7 +240,7 @@ impl Server {
 
     /// `None`: it answers. `Some`: it exited. An error: neither, in time.
     fn ready_or_exited(&mut self, deadline: Instant) -> Result<Option<std::process::ExitStatus>> {
-        let data = self.home.data();
+        let data = self.recipe.data.clone();
         let mut last = String::new();
         while Instant::now() < deadline {
             let process = self.process.as_mut().expect("spawned by the caller");

@@ -102,7 +102,7 @@ impl SharedServers {
         for server in self.servers.drain(..) {
             if server.is_up() {
                 stopped += 1;
-                send(server.pid, server.database.stop_signal());
+                send(server.pid, server.database.ending().stop);
                 if !wait_until(|| !is_running(server.pid)) {
                     send(server.pid, Signal::KILL);
                 }

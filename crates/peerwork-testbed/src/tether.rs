@@ -1,4 +1,4 @@
-//! Ties a server and its directory to our life: both go when this process ends, be it by SIGKILL.
+//! Ties a server, its directory and what is mounted to our life: all go when this process ends, be it by SIGKILL.
 //!
 //! ```text
 //! us --(pipe: the server's pid)--> tether: reads until we are gone, then stops the server and removes the directory
@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{Error, Result};
 
-/// Arguments: the stop signal, and the directory to remove or nothing. The last line read is the server's pid; an empty
+/// Arguments: the stop signal, the directory to remove or nothing, and what is mounted in it or nothing. The last line read is the server's pid; an empty
 /// one means that none runs. It gets ten seconds, then SIGKILL. What is still creating files makes the first `rm` fail.
 const SCRIPT: &str = r#"
 pid=
@@ -27,6 +27,7 @@ if [ -n "$pid" ]; then
     while kill -0 "$pid" 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
     kill -s KILL "$pid" 2>/dev/null
 fi
+if [ -n "$3" ]; then umount -l -- "$3" 2>/dev/null; rmdir -- "$3" 2>/dev/null; fi
 if [ -n "$2" ]; then rm -rf -- "$2" || { sleep 2; rm -rf -- "$2"; }; fi
 "#;
 
@@ -36,9 +37,20 @@ pub(crate) struct Tether(Child);
 impl Tether {
     /// Once we are gone, sends `signal` (its name without SIG) to the server, if there is one, and removes `remove`.
     pub fn tie(signal: &str, remove: Option<&Path>) -> Result<Self> {
+        let nothing = Path::new("");
+        Self::start(signal, remove.unwrap_or(nothing), nothing)
+    }
+
+    /// Once we are gone, unmounts what is mounted on `path`, and removes the folder that it is in.
+    pub fn tie_mount(path: &Path) -> Result<Self> {
+        let folder = path.parent().expect("a mount point of ours has a folder");
+        Self::start("TERM", folder, path)
+    }
+
+    fn start(signal: &str, remove: &Path, mounted: &Path) -> Result<Self> {
         Command::new("sh")
             .args(["-c", SCRIPT, "tether", signal])
-            .arg(remove.unwrap_or(Path::new("")))
+            .args([remove, mounted])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -46,7 +58,7 @@ impl Tether {
             .process_group(0)
             .spawn()
             .map(Self)
-            .map_err(Error::io("run sh, which stops the server if we die"))
+            .map_err(Error::io("run sh, which cleans up if we die"))
     }
 
     /// From now on this is the server.
