@@ -3,6 +3,7 @@
 mod ci;
 mod db;
 mod faults;
+mod galera;
 mod interrupt;
 mod lifecycle;
 mod phases;
@@ -48,6 +49,8 @@ enum Command {
     Faults(faults::FaultsArgs),
     /// Runs of faults on all databases, seed after seed, until the time is up or one fails
     Soak(faults::SoakArgs),
+    /// Start a MariaDB Galera cluster and see that it does what fault runs expect of it; not a part of `test`
+    Galera,
     /// Check the rules that no compiler checks: what is absent, and where
     Tidy,
     /// Write docs/lifecycle.md anew from the decisions in peerwork-core
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Db { command } => db::run(&command),
         Command::Faults(args) => faults::run(&args),
         Command::Soak(args) => faults::soak(&args),
+        Command::Galera => galera::run(),
         Command::Tidy => tidy::run(),
         Command::Lifecycle => lifecycle::run(),
     };

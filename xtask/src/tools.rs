@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use peerwork_testbed::{Error, Faketime, MariaDb, PgBouncer, Postgres};
+use peerwork_testbed::{Error, Faketime, Galera, MariaDb, PgBouncer, Postgres};
 
 use crate::process;
 
@@ -29,6 +29,11 @@ const FAULTS: [Needed; 2] = [
     (Faketime::installed, "libfaketime"),
 ];
 
+const GALERA: [Needed; 2] = [
+    (Galera::installed_library, "galera-4"),
+    (Galera::installed_copier, "rsync"),
+];
+
 /// Makes sure that both databases' programs are there.
 pub fn databases() -> Result<()> {
     packages(&DATABASES)
@@ -37,6 +42,11 @@ pub fn databases() -> Result<()> {
 /// The databases, and what tests break them with.
 pub fn tests() -> Result<()> {
     packages(&[DATABASES, FAULTS].concat())
+}
+
+/// All that any fault run needs, a Galera cluster included.
+pub fn fault_runs() -> Result<()> {
+    packages(&[&DATABASES[..], &FAULTS, &GALERA].concat())
 }
 
 fn packages(needed: &[Needed]) -> Result<()> {

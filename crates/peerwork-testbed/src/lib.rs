@@ -21,6 +21,7 @@
 //! | --- | --- |
 //! | [`Replica`] | a PostgreSQL server that follows another, falls behind and takes its place: acknowledged commits are lost |
 //! | [`PgBouncer`] | a pooler in transaction mode in front of a server |
+//! | [`Galera`] | a MariaDB cluster of three nodes, all of which take writes |
 //! | [`Tmpfs`] | a small disk that can be full |
 //! | [`Faketime`] | a wall clock that is wrong, and jumps |
 //!
@@ -36,6 +37,7 @@ mod binaries;
 mod database;
 mod error;
 mod faketime;
+mod galera;
 mod home;
 mod mariadb;
 mod options;
@@ -51,6 +53,7 @@ mod tmpfs;
 pub use database::Database;
 pub use error::Error;
 pub use faketime::Faketime;
+pub use galera::Galera;
 pub use mariadb::MariaDb;
 pub use options::Options;
 pub use pgbouncer::PgBouncer;

@@ -37,26 +37,9 @@ impl MariaDb {
                 Database::MariaDb.ending(),
                 account,
             )?;
-            if !home.data().join("mysql").exists() {
-                create_data(&home, account)?;
-            }
-            let init = home.path().join("init.sql");
-            fs::write(&init, INIT).map_err(Error::io("write the server's init file"))?;
-            if let Some(account) = account {
-                account.give(&init)?;
-            }
-            let recipe = Recipe {
-                database: Database::MariaDb,
-                program: binaries::mariadb(&SERVER)?,
-                args: arguments(&home, &init, port, options),
-                account,
-                client,
-                client_program: binaries::mariadb(&CLIENT)?,
-                env: options.env.clone(),
-                identity: "select @@datadir",
-                data: home.data(),
-                port,
-            };
+            let files = prepare(&home, account)?;
+            let args = arguments(&home, Some(&files.init), port, options);
+            let recipe = recipe(&home, args, account, port, options)?;
             Server::start(recipe, home)
         })
     }
@@ -67,6 +50,43 @@ impl MariaDb {
             .into_iter()
             .try_for_each(|names| binaries::mariadb(names).map(drop))
     }
+}
+
+/// What a server finds at its start, beside its data.
+pub(crate) struct Files {
+    pub init: PathBuf,
+}
+
+/// Makes data where there are none, and the init file.
+pub(crate) fn prepare(home: &Home, account: Option<Account>) -> Result<Files> {
+    if !home.data().join("mysql").exists() {
+        create_data(home, account)?;
+    }
+    let init = home.path().join("init.sql");
+    fs::write(&init, INIT).map_err(Error::io("write the server's init file"))?;
+    account.map_or(Ok(()), |account| account.give(&init))?;
+    Ok(Files { init })
+}
+
+pub(crate) fn recipe(
+    home: &Home,
+    args: Vec<OsString>,
+    account: Option<Account>,
+    port: u16,
+    options: &Options,
+) -> Result<Recipe> {
+    Ok(Recipe {
+        database: Database::MariaDb,
+        program: binaries::mariadb(&SERVER)?,
+        args,
+        account,
+        client,
+        client_program: binaries::mariadb(&CLIENT)?,
+        env: options.env.clone(),
+        identity: "select @@datadir",
+        data: home.data(),
+        port,
+    })
 }
 
 fn create_data(home: &Home, account: Option<Account>) -> Result<()> {
@@ -101,7 +121,12 @@ fn create_data(home: &Home, account: Option<Account>) -> Result<()> {
     )))
 }
 
-fn arguments(home: &Home, init: &Path, port: u16, options: &Options) -> Vec<OsString> {
+pub(crate) fn arguments(
+    home: &Home,
+    init: Option<&Path>,
+    port: u16,
+    options: &Options,
+) -> Vec<OsString> {
     let mut settings: Vec<(String, String)> = vec![
         ("port".into(), port.to_string()),
         ("bind-address".into(), "127.0.0.1".into()),
@@ -122,7 +147,7 @@ fn arguments(home: &Home, init: &Path, port: u16, options: &Options) -> Vec<OsSt
     args.push(option("--datadir", &home.data()));
     args.push(option("--socket", &home.path().join("mariadb.sock")));
     args.push(option("--pid-file", &home.path().join("mariadb.pid")));
-    args.push(option("--init-file", init));
+    args.extend(init.map(|init| option("--init-file", init)));
     args.extend(
         settings
             .into_iter()

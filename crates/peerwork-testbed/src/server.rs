@@ -153,7 +153,6 @@ impl Server {
     }
 
     /// From the next start on.
-    #[expect(dead_code)]
     pub(crate) fn set_args(&mut self, args: Vec<OsString>) {
         self.recipe.args = args;
     }
