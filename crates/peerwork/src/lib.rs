@@ -3,6 +3,10 @@
 
 mod batch;
 mod client;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod commit;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod commit_error;
 mod database;
 mod draft;
 mod env;
@@ -18,6 +22,10 @@ mod schema;
 mod task_error;
 
 pub use client::{Client, Migrate, Steering, TaskHandle, TaskWatch, Tasks};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use commit::{CommitFuture, Transaction};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use commit_error::CommitError;
 pub use database::Database;
 pub use draft::Draft;
 pub use env::Env;
@@ -31,7 +39,7 @@ pub use peerwork_core::{
 };
 pub use peerwork_store::{Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, TaskRecord};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-pub use peerwork_store::{MigrationStatus, Settings, SqlStore, Transactional};
+pub use peerwork_store::{MigrationStatus, Settings, SqlDatabase, SqlStore, Transactional};
 pub use run::Run;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use schema::migration_sql;

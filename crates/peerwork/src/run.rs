@@ -27,7 +27,22 @@ pub struct Run<H: Handler> {
 pub(crate) struct Control {
     /// Cancelled when the future must be dropped now.
     pub killed: CancellationToken,
+    /// Held while a transaction of the run is under way.
+    pub committed: tokio::sync::Mutex<Committed>,
     state: Mutex<ControlState>,
+}
+
+/// What a run's own transactions have done.
+#[derive(Default)]
+pub(crate) struct Committed {
+    /// How many were committed.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+        expect(dead_code)
+    )]
+    pub commits: u64,
+    /// What the task became, if one of them has ended the run.
+    pub ended: Option<Status>,
 }
 
 #[derive(Default)]
@@ -46,6 +61,7 @@ impl Control {
     pub fn new() -> Self {
         Self {
             killed: CancellationToken::new(),
+            committed: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }
     }

@@ -55,14 +55,9 @@ impl TaskError {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
-    fn from(error: E) -> Self {
-        if let Some(stop) = (&error as &dyn Any).downcast_ref::<Stop>() {
-            return Self(Cause::Stopped(*stop));
-        }
-        if let Some(SaveError::Stop(stop)) = (&error as &dyn Any).downcast_ref::<SaveError>() {
-            return Self(Cause::Stopped(*stop));
-        }
+impl TaskError {
+    /// A failure with the texts of `error` and of its causes.
+    pub(crate) fn because(error: &dyn StdError) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -71,6 +66,18 @@ impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
             source = cause.source();
         }
         Self::new(text)
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        if let Some(stop) = (&error as &dyn Any).downcast_ref::<Stop>() {
+            return Self(Cause::Stopped(*stop));
+        }
+        if let Some(SaveError::Stop(stop)) = (&error as &dyn Any).downcast_ref::<SaveError>() {
+            return Self(Cause::Stopped(*stop));
+        }
+        Self::because(&error)
     }
 }
 

@@ -6,6 +6,7 @@
 mod kit;
 
 mod bad_input;
+mod commit;
 mod ga;
 mod original;
 mod steering;

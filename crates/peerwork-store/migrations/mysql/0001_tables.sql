@@ -50,6 +50,8 @@ create table if not exists {prefix}running (
     ready_at bigint not null,
     started_at bigint not null,
     child smallint not null,
+    -- How many fenced transactions of this run were committed: by it, a lost answer is read back.
+    commits bigint not null default 0,
     key {prefix}running_node (node, status)
 ) engine=InnoDB;
 

@@ -47,7 +47,9 @@ create table {schema}{prefix}running (
     crashes bigint not null,
     ready_at bigint not null,
     started_at bigint not null,
-    child smallint not null
+    child smallint not null,
+    -- How many fenced transactions of this run were committed: by it, a lost answer is read back.
+    commits bigint not null default 0
 );
 create index {prefix}running_node on {schema}{prefix}running (node, status);
 

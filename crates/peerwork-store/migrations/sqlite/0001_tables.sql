@@ -47,7 +47,9 @@ create table {prefix}running (
     crashes integer not null,
     ready_at integer not null,
     started_at integer not null,
-    child integer not null
+    child integer not null,
+    -- How many fenced transactions of this run were committed: by it, a lost answer is read back.
+    commits integer not null default 0
 ) strict;
 create index {prefix}running_node on {prefix}running (node, status);
 

@@ -143,6 +143,77 @@ impl SqlStore {
     }
 }
 
+/// A pool of at most `n` connections to the same database, for users' own statements: with the limits of a node's
+/// connections, and without what those do to the plans of their statements.
+pub(super) fn commit_pool(of: &Pool, n: u32) -> Pool {
+    match of {
+        #[cfg(feature = "sqlite")]
+        Pool::Sqlite(pool) => own_sqlite((*pool.connect_options()).clone(), n),
+        #[cfg(feature = "postgres")]
+        Pool::Postgres(pool) => {
+            let limits = format!(
+                "set statement_timeout = {STATEMENT_MS_MAX}; set lock_timeout = {LOCK_MS_MAX}"
+            );
+            let pool = sqlx::postgres::PgPoolOptions::new()
+                .max_connections(n)
+                .acquire_timeout(CONNECT_TIMEOUT)
+                .after_connect(move |connection, _| {
+                    let limits = limits.clone();
+                    Box::pin(async move {
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
+                            .execute(connection)
+                            .await?;
+                        Ok(())
+                    })
+                })
+                .connect_lazy_with((*pool.connect_options()).clone());
+            Pool::Postgres(pool)
+        }
+        #[cfg(feature = "mysql")]
+        Pool::MySql(pool) => {
+            let limits = format!(
+                "set session transaction isolation level read committed; \
+                 set session innodb_lock_wait_timeout = {} /*M! , max_statement_time = {} */",
+                LOCK_MS_MAX / 1_000,
+                STATEMENT_MS_MAX / 1_000
+            );
+            let pool = sqlx::mysql::MySqlPoolOptions::new()
+                .max_connections(n)
+                .acquire_timeout(CONNECT_TIMEOUT)
+                .after_connect(move |connection, _| {
+                    let limits = limits.clone();
+                    Box::pin(async move {
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
+                            .execute(connection)
+                            .await?;
+                        Ok(())
+                    })
+                })
+                .connect_lazy_with((*pool.connect_options()).clone());
+            Pool::MySql(pool)
+        }
+    }
+}
+
+/// Has the server end a transaction in which nothing was asked for as long as `idle`. Of SQLite nobody else does: its
+/// transactions end with their process.
+pub(super) fn idle_limit(database: Database, idle: Duration) -> String {
+    match database {
+        Database::Sqlite => String::new(),
+        Database::Postgres => {
+            let ms = idle.as_millis().max(1);
+            format!("set local idle_in_transaction_session_timeout = {ms}; ")
+        }
+        // MariaDB has a limit for transactions; MySQL only one for connections, which their pool finds closed.
+        Database::MySql => {
+            let s = idle.as_secs().max(1);
+            format!(
+                "set session /*M! idle_transaction_timeout = {s} */ /*!80000 wait_timeout = {s} */; "
+            )
+        }
+    }
+}
+
 impl Pool {
     /// Makes one connection and closes it. A pool would try until its time is over, and then only tell that.
     async fn try_connect(&self) -> std::result::Result<(), Fault> {

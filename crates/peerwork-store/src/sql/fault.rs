@@ -73,6 +73,21 @@ impl Fault {
         self
     }
 
+    /// Whether the same may succeed later.
+    pub(crate) fn is_transient(sort: FaultSort) -> bool {
+        match sort {
+            FaultSort::Conflict
+            | FaultSort::Unavailable
+            | FaultSort::Lost
+            | FaultSort::Ambiguous => true,
+            FaultSort::Duplicate
+            | FaultSort::Schema
+            | FaultSort::Foreign
+            | FaultSort::Invalid
+            | FaultSort::Permanent => false,
+        }
+    }
+
     pub(crate) fn is_conflict(&self) -> bool {
         self.sort == FaultSort::Conflict
     }
@@ -108,12 +123,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The sort of what sqlx itself reports; `database` sorts the errors of the server by their codes.
+/// What sqlx itself reports; `database` sorts the errors of the server by their codes.
 pub(crate) fn sort(
-    error: sqlx::Error,
+    error: &sqlx::Error,
     database: impl FnOnce(&dyn sqlx::error::DatabaseError) -> FaultSort,
-) -> Fault {
-    let sort = match &error {
+) -> FaultSort {
+    match error {
         sqlx::Error::Database(at) => database(&**at),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -122,6 +137,5 @@ pub(crate) fn sort(
         | sqlx::Error::BeginFailed => FaultSort::Lost,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => FaultSort::Unavailable,
         _ => FaultSort::Permanent,
-    };
-    Fault::from_sqlx(sort, error)
+    }
 }

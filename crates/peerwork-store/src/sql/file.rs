@@ -1,14 +1,14 @@
 //! What all stores of this process share that use one SQLite file.
 
 use crate::Hint;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// One for each file, for as long as a store of this process uses it.
 #[derive(Default)]
 pub(crate) struct SharedFile {
     /// Held while a transaction writes. Others queue here, in order, instead of polling the file's lock.
-    pub writer: tokio::sync::Mutex<()>,
+    pub writer: Arc<tokio::sync::Mutex<()>>,
     /// Those of this process hear hints at once, not when the file has been looked at.
     listeners: Mutex<Vec<mpsc::Sender<Hint>>>,
 }
@@ -16,10 +16,10 @@ pub(crate) struct SharedFile {
 impl SharedFile {
     /// That of `file`.
     #[cfg(feature = "sqlite")]
-    pub(crate) fn of(file: &std::path::Path) -> std::sync::Arc<Self> {
+    pub(crate) fn of(file: &std::path::Path) -> Arc<Self> {
         use std::collections::HashMap;
         use std::path::{Path, PathBuf};
-        use std::sync::{Arc, Weak};
+        use std::sync::Weak;
         static FILES: Mutex<Option<HashMap<PathBuf, Weak<SharedFile>>>> = Mutex::new(None);
 
         // Of the folder: the file may not be there yet.

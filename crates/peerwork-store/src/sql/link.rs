@@ -1,7 +1,7 @@
 //! The seam to a driver: one connection, the same for the three databases, and the pools they come from.
 
 use super::dialect::Sql;
-use super::fault::{Fault, FaultSort};
+use super::fault::{self, Fault, FaultSort};
 use super::settings::Database;
 use super::value::Rows;
 use async_trait::async_trait;
@@ -59,19 +59,51 @@ impl Pool {
 
     /// Whatever happens while a connection is made, nothing was done.
     pub(crate) fn sort_connect(&self, error: sqlx::Error) -> Fault {
-        let mut fault = match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => super::sqlite::sort(error),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => super::postgres::sort(error),
-            #[cfg(feature = "mysql")]
-            Self::MySql(_) => super::mysql::sort(error),
-        };
+        let mut fault = sort(self.database(), error);
         if fault.sort == FaultSort::Lost {
             fault.sort = FaultSort::Unavailable;
         }
         fault
     }
+}
+
+/// An error of `database`, sorted by what is to be done about it.
+pub(crate) fn sort(database: Database, error: sqlx::Error) -> Fault {
+    match database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite => super::sqlite::sort(error),
+        #[cfg(feature = "postgres")]
+        Database::Postgres => super::postgres::sort(error),
+        #[cfg(feature = "mysql")]
+        Database::MySql => super::mysql::sort(error),
+        #[allow(unreachable_patterns)] // with all three there is no other
+        _ => Fault::from_sqlx(FaultSort::Permanent, error),
+    }
+}
+
+/// Whether the same may succeed later, for an error of any of the databases.
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+    Fault::is_transient(fault::sort(error, |at| {
+        #[cfg(feature = "sqlite")]
+        if at.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+            return super::sqlite::sort_code(at);
+        }
+        #[cfg(feature = "postgres")]
+        if at
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .is_some()
+        {
+            return super::postgres::sort_code(at);
+        }
+        #[cfg(feature = "mysql")]
+        if at
+            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+            .is_some()
+        {
+            return super::mysql::sort_code(at);
+        }
+        FaultSort::Permanent
+    }))
 }
 
 /// A connection of a pool.

@@ -7,6 +7,7 @@
 //! engine.rs     a connection, a transaction, another try after a conflict, in a task of its own
 //! tx.rs         statements, bulk inserts, the time      dialect.rs   what the databases spell differently
 //! link.rs       the seam to a driver                    sqlite.rs, postgres.rs, mysql.rs   behind it
+//! fenced.rs     a run's own transaction, with the user's statements in it
 //! schema.rs     migrations                              connect.rs   pools and URLs
 //! ```
 //!
@@ -17,6 +18,7 @@ mod connect;
 mod dialect;
 mod engine;
 mod fault;
+mod fenced;
 mod file;
 mod hints;
 mod link;
@@ -39,6 +41,10 @@ mod transactional;
 mod tx;
 mod value;
 
+pub use fenced::{
+    Committer, OpenTransaction, Record, Recorded, Room, Session, SqlDatabase, is_transient_sqlx,
+};
+pub use ops::commit::Standing;
 pub use schema::{MigrationStatus, migration_sql};
 pub use settings::{Capabilities, Clock, Database, Isolation, Settings};
 pub use transactional::Transactional;

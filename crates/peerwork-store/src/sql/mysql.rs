@@ -5,6 +5,7 @@ use super::fault::{self, Fault, FaultSort};
 use super::link::Link;
 use super::value::{Cell, Rows, Value};
 use async_trait::async_trait;
+use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::{Arguments, AssertSqlSafe, Column, Decode, Row, TypeInfo, ValueRef};
 
@@ -88,25 +89,27 @@ fn decode(rows: &[MySqlRow]) -> Result<Rows, Fault> {
 }
 
 pub(crate) fn sort(error: sqlx::Error) -> Fault {
-    fault::sort(error, |at| {
-        let number = at
-            .try_downcast_ref::<MySqlDatabaseError>()
-            .map_or(0, MySqlDatabaseError::number);
-        match number {
-            1062 => FaultSort::Duplicate,
-            // lock wait timeout, deadlock (also what Galera calls a lost certification), record has changed
-            1205 | 1213 | 1020 => FaultSort::Conflict,
-            // too many connections, memory, disk full, read-only, statement timeouts, not ready (Galera)
-            1040 | 1037 | 1038 | 1041 | 1021 | 1290 | 1836 | 1969 | 3024 | 1047 | 1203 | 1226 => {
-                FaultSort::Unavailable
-            }
-            // shutdown, killed, aborted
-            1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 => FaultSort::Lost,
-            // no such table, column; unknown database
-            1146 | 1054 => FaultSort::Schema,
-            // packet too large, data too long
-            1153 | 1406 => FaultSort::Invalid,
-            _ => FaultSort::Permanent,
+    Fault::from_sqlx(fault::sort(&error, sort_code), error)
+}
+
+pub(crate) fn sort_code(at: &dyn DatabaseError) -> FaultSort {
+    let number = at
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .map_or(0, MySqlDatabaseError::number);
+    match number {
+        1062 => FaultSort::Duplicate,
+        // lock wait timeout, deadlock (also what Galera calls a lost certification), record has changed
+        1205 | 1213 | 1020 => FaultSort::Conflict,
+        // too many connections, memory, disk full, read-only, statement timeouts, not ready (Galera)
+        1040 | 1037 | 1038 | 1041 | 1021 | 1290 | 1836 | 1969 | 3024 | 1047 | 1203 | 1226 => {
+            FaultSort::Unavailable
         }
-    })
+        // shutdown, killed, aborted
+        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 => FaultSort::Lost,
+        // no such table, column; unknown database
+        1146 | 1054 => FaultSort::Schema,
+        // packet too large, data too long
+        1153 | 1406 => FaultSort::Invalid,
+        _ => FaultSort::Permanent,
+    }
 }

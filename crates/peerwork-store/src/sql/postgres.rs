@@ -5,6 +5,7 @@ use super::fault::{self, Fault, FaultSort};
 use super::link::Link;
 use super::value::{Cell, Rows, Value};
 use async_trait::async_trait;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Column, Decode, Row, TypeInfo, ValueRef};
 use uuid::Uuid;
@@ -107,25 +108,27 @@ fn decode(rows: &[PgRow]) -> Result<Rows, Fault> {
 }
 
 pub(crate) fn sort(error: sqlx::Error) -> Fault {
-    fault::sort(error, |at| {
-        let code = at.code().unwrap_or_default();
-        match &*code {
-            "23505" => FaultSort::Duplicate,
-            // serialization failure, deadlock, lock not available
-            "40001" | "40P01" | "55P03" => FaultSort::Conflict,
-            // statement timeout, read-only (a standby after a failover)
-            "57014" | "25006" => FaultSort::Unavailable,
-            // the server shuts down, crashed, or ended the session
-            "57P01" | "57P02" | "57P05" | "25P03" => FaultSort::Lost,
-            "57P03" => FaultSort::Unavailable,
-            // undefined table, column, schema
-            "42P01" | "42703" | "3F000" => FaultSort::Schema,
-            // program limits, value too long
-            "54000" | "22001" => FaultSort::Invalid,
-            _ if code.starts_with("08") => FaultSort::Lost,
-            // too many connections, disk full, out of memory
-            _ if code.starts_with("53") => FaultSort::Unavailable,
-            _ => FaultSort::Permanent,
-        }
-    })
+    Fault::from_sqlx(fault::sort(&error, sort_code), error)
+}
+
+pub(crate) fn sort_code(at: &dyn DatabaseError) -> FaultSort {
+    let code = at.code().unwrap_or_default();
+    match &*code {
+        "23505" => FaultSort::Duplicate,
+        // serialization failure, deadlock, lock not available
+        "40001" | "40P01" | "55P03" => FaultSort::Conflict,
+        // statement timeout, read-only (a standby after a failover)
+        "57014" | "25006" => FaultSort::Unavailable,
+        // the server shuts down, crashed, or ended the session
+        "57P01" | "57P02" | "57P05" | "25P03" => FaultSort::Lost,
+        "57P03" => FaultSort::Unavailable,
+        // undefined table, column, schema
+        "42P01" | "42703" | "3F000" => FaultSort::Schema,
+        // program limits, value too long
+        "54000" | "22001" => FaultSort::Invalid,
+        _ if code.starts_with("08") => FaultSort::Lost,
+        // too many connections, disk full, out of memory
+        _ if code.starts_with("53") => FaultSort::Unavailable,
+        _ => FaultSort::Permanent,
+    }
 }

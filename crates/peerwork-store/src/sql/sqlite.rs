@@ -5,6 +5,7 @@ use super::fault::{self, Fault, FaultSort};
 use super::link::Link;
 use super::value::{Cell, Rows, Value};
 use async_trait::async_trait;
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Decode, Row, TypeInfo, ValueRef};
 
@@ -79,26 +80,28 @@ fn decode(rows: &[SqliteRow]) -> Result<Rows, Fault> {
 }
 
 pub(crate) fn sort(error: sqlx::Error) -> Fault {
-    fault::sort(error, |at| {
-        let code: i32 = at
-            .code()
-            .and_then(|code| code.parse().ok())
-            .unwrap_or_default();
-        if at.message().contains("no such table") || at.message().contains("no such column") {
-            return FaultSort::Schema;
-        }
-        match (code, code & 0xff) {
-            // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE, _ROWID
-            (1555 | 2067 | 2579, _) => FaultSort::Duplicate,
-            // SQLITE_BUSY, SQLITE_LOCKED
-            (_, 5 | 6) => FaultSort::Conflict,
-            // SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN: a disk that is full or away may come back.
-            (_, 10 | 13 | 14) => FaultSort::Unavailable,
-            // SQLITE_TOOBIG
-            (_, 18) => FaultSort::Invalid,
-            // SQLITE_NOTADB
-            (_, 26) => FaultSort::Foreign,
-            _ => FaultSort::Permanent,
-        }
-    })
+    Fault::from_sqlx(fault::sort(&error, sort_code), error)
+}
+
+pub(crate) fn sort_code(at: &dyn DatabaseError) -> FaultSort {
+    let code: i32 = at
+        .code()
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_default();
+    if at.message().contains("no such table") || at.message().contains("no such column") {
+        return FaultSort::Schema;
+    }
+    match (code, code & 0xff) {
+        // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE, _ROWID
+        (1555 | 2067 | 2579, _) => FaultSort::Duplicate,
+        // SQLITE_BUSY, SQLITE_LOCKED
+        (_, 5 | 6) => FaultSort::Conflict,
+        // SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN: a disk that is full or away may come back.
+        (_, 10 | 13 | 14) => FaultSort::Unavailable,
+        // SQLITE_TOOBIG
+        (_, 18) => FaultSort::Invalid,
+        // SQLITE_NOTADB
+        (_, 26) => FaultSort::Foreign,
+        _ => FaultSort::Permanent,
+    }
 }

@@ -62,6 +62,16 @@ pub(crate) fn check_new(tasks: &[NewTask]) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn check_save(save: &Save) -> Result<()> {
+    let what = format_args!("save task {}: its checkpoint", save.id);
+    check_payload(what, save.checkpoint.as_ref())
+}
+
+pub(crate) fn check_end(end: &End) -> Result<()> {
+    let what = format_args!("end task {}: its output", end.id);
+    check_payload(what, end.output.as_ref())
+}
+
 struct ReadSchema;
 
 impl Operation for ReadSchema {
@@ -230,12 +240,7 @@ impl Store for SqlStore {
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {
         check_batch("save checkpoints", &saves)?;
-        for save in &saves {
-            check_payload(
-                format_args!("save task {}: its checkpoint", save.id),
-                save.checkpoint.as_ref(),
-            )?;
-        }
+        saves.iter().try_for_each(check_save)?;
         if saves.is_empty() {
             return Ok(Vec::new());
         }
@@ -244,12 +249,7 @@ impl Store for SqlStore {
 
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {
         check_batch("end runs", &ends)?;
-        for end in &ends {
-            check_payload(
-                format_args!("end task {}: its output", end.id),
-                end.output.as_ref(),
-            )?;
-        }
+        ends.iter().try_for_each(check_end)?;
         if ends.is_empty() {
             return Ok(Vec::new());
         }

@@ -43,7 +43,7 @@ pub(crate) struct Inner {
         not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
         expect(dead_code)
     )]
-    database: Database,
+    pub database: Database,
     pub store: Arc<dyn Store>,
     pub env: Env,
     pub hub: Arc<Hub>,
@@ -183,9 +183,7 @@ impl Client {
         connection: &mut C,
         draft: Draft<H>,
     ) -> Result<TaskHandle<H>> {
-        let task = self
-            .scoped(draft)
-            .resolve(|| self.inner.env.new_task_id(), None)?;
+        let task = self.resolve_here(draft)?;
         let id = task.id;
         self.inner.database.create_in(connection, task).await?;
         Ok(self.handle(id))
@@ -250,6 +248,13 @@ impl Client {
             .resolve(|| self.inner.env.new_task_id(), now)
     }
 
+    /// The same without asking the database: for a transaction that is open.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub(crate) fn resolve_here<H: TaskKind>(&self, draft: Draft<H>) -> Result<NewTask> {
+        self.scoped(draft)
+            .resolve(|| self.inner.env.new_task_id(), None)
+    }
+
     /// The draft as the client's user's, if it has one.
     fn scoped<H: TaskKind>(&self, draft: Draft<H>) -> Draft<H> {
         match &self.user {
@@ -277,7 +282,7 @@ impl Client {
         }
     }
 
-    fn handle<H: TaskKind>(&self, id: TaskId) -> TaskHandle<H> {
+    pub(crate) fn handle<H: TaskKind>(&self, id: TaskId) -> TaskHandle<H> {
         TaskHandle::new(self.clone(), id)
     }
 

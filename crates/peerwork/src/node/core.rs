@@ -6,7 +6,7 @@ use crate::batch::Batcher;
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
-use peerwork_core::{BATCH_MAX, Credits, Policy, RunId, State, TaskId, Work};
+use peerwork_core::{BATCH_MAX, Credits, Name, Policy, Rules, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -43,6 +43,9 @@ pub(crate) struct Core {
     /// Everything the node has spawned.
     pub tasks: TaskTracker,
     pub count: Count,
+    /// Connections for runs' own transactions, once one of them has asked for it.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub committer: std::sync::OnceLock<peerwork_store::Committer>,
 }
 
 /// What the node has done, for its report.
@@ -163,6 +166,30 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The rules of a kind, as its handler states them.
+    pub fn rules(&self, kind: &Name) -> Rules {
+        let entry = self.registry.get(kind);
+        entry.map(|entry| entry.rules.clone()).unwrap_or_default()
+    }
+
+    /// Connections for a run's own transaction.
+    ///
+    /// # Errors
+    /// [`is_invalid`](Error::is_invalid) in memory, where there are no transactions.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+    pub fn committer(&self) -> Result<peerwork_store::Committer, Error> {
+        if let Some(committer) = self.committer.get() {
+            return Ok(committer.clone());
+        }
+        let Some(store) = self.client.database.sql_store()? else {
+            return Err(Error::invalid(
+                "a store in memory has no transactions to commit; use save, or a database in a temporary SQLite file",
+            ));
+        };
+        let committer = self.committer.get_or_init(|| store.committer());
+        Ok(committer.clone())
     }
 
     /// Tells the run of a task to stop, if this node still holds it.

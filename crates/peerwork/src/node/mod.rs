@@ -269,6 +269,8 @@ impl NodeBuilder {
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
             count: Count::default(),
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            committer: std::sync::OnceLock::new(),
             store,
         });
         beat::start(core.clone(), self.database, card).map_err(|error| {

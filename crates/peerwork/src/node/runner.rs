@@ -42,9 +42,31 @@ pub(super) async fn run(
         None => Ending::Dropped(Reason::Drain),
     };
     let started = !matches!(ending, Ending::NotStarted);
+    if matches!(ending, Ending::Dropped(_)) {
+        // Whatever of it is still under way.
+        control.killed.cancel();
+    }
+    if let Some(status) = ended_by_commit(&core, &control).await {
+        control.over();
+        if !matches!(ending, Ending::Returned(Ok(_))) {
+            tracing::warn!(task = %facts.id, kind = %facts.kind, "the run was ended by its own transaction before; how it ended otherwise is not recorded");
+        }
+        core.release(facts.id, facts.run, work, started);
+        conclude(&core, Ended::Recorded(status), &facts, started, false).await;
+        return;
+    }
     let end = facts.end(&core, &control, ending);
     control.over();
     finish(&core, end, &facts, work, started).await;
+}
+
+/// Waits until no transaction of the run is under way. What the task became, if one of them has ended the run.
+async fn ended_by_commit(core: &Core, control: &Control) -> Option<Status> {
+    tokio::select! {
+        biased;
+        committed = control.committed.lock() => committed.ended,
+        () = core.ended.cancelled() => None,
+    }
 }
 
 /// Gives a task back that was claimed and not started.
@@ -76,11 +98,7 @@ impl Facts {
             id: claimed.id,
             run: claimed.run,
             kind: claimed.kind.clone(),
-            rules: core
-                .registry
-                .get(&claimed.kind)
-                .map(|entry| entry.rules.clone())
-                .unwrap_or_default(),
+            rules: core.rules(&claimed.kind),
             options: claimed.options,
             is_child: claimed.parent.is_some(),
         }
@@ -236,7 +254,13 @@ async fn finish(core: &Core, end: End, facts: &Facts, work: Work, started: bool)
     let stopped = matches!(end.event, Event::Stopped);
     let ended = core.end(end).await;
     core.release(facts.id, facts.run, work, started);
-    let Some(ended) = ended else { return };
+    if let Some(ended) = ended {
+        conclude(core, ended, facts, started, stopped).await;
+    }
+}
+
+/// What an end that is recorded leads to. `stopped`: the run gave its task back.
+async fn conclude(core: &Core, ended: Ended, facts: &Facts, started: bool, stopped: bool) {
     match ended {
         Ended::Recorded(status) => {
             tracing::debug!(task = %facts.id, kind = %facts.kind, %status, "run ended");

@@ -7,8 +7,10 @@ use super::recorder::Recorder;
 use crate::sql::SqlStore;
 use crate::sql::dialect::{Dialect, Sql};
 use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
 use crate::sql::link::Lease;
 use crate::sql::ops::claim::{Load, Take};
+use crate::sql::ops::commit::{Fence, ReadStanding, Standing, pass};
 use crate::sql::ops::create::Create;
 use crate::sql::ops::end::EndRuns;
 use crate::sql::ops::glance::Look;
@@ -87,6 +89,18 @@ impl Stage {
     async fn steer(&mut self, title: &'static str, id: TaskId, wish: Wish) -> Steered {
         let (ids, filter) = (vec![id], Filter::scope(None));
         self.write(title, Steer { ids, filter, wish }).await[0]
+    }
+}
+
+/// The fence as an operation of its own.
+struct Pass(Fence);
+
+impl Operation for Pass {
+    const NAME: &'static str = "pass the fence";
+    type Answer = bool;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        pass(tx, self.0).await
     }
 }
 
@@ -205,9 +219,28 @@ async fn run_and_end(stage: &mut Stage) {
     let saves = vec![save];
     let saved = stage.write("save", SaveRuns { saves }).await;
     assert_eq!(saved, [Saved::Kept(Status::Running)]);
+    let fence = Fence {
+        id: id(1),
+        run: RUN,
+        commits: 0,
+    };
+    let passed = stage.write("commit: the fence", Pass(fence)).await;
+    assert!(passed);
+    let standing = ReadStanding {
+        id: id(1),
+        run: RUN,
+    };
+    let standing = stage.write("commit: read back", standing).await;
+    assert_eq!(standing, Standing::Holds { commits: 1 });
 
     let ok = end_of(id(1), RUN, OK);
     assert_eq!(stage.end("end: ok", ok).await, Status::Finished);
+    let standing = ReadStanding {
+        id: id(1),
+        run: RUN,
+    };
+    let standing = stage.write("commit: read back, finished", standing).await;
+    assert_eq!(standing, Standing::Finished);
     let error = end_of(id(2), RUN, ERR);
     stage.end("end: error, to be tried again", error).await;
     let wait = end_of(id(4), RUN, Event::Wait { until: None });

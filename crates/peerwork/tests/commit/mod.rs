@@ -1,0 +1,8 @@
+//! A run's own transaction: a user's statements, and what becomes of the run, all or nothing.
+//!
+//! `teller` has what these are written with: a handler that does what a test says, and a ledger beside the tasks.
+
+mod effects;
+mod endings;
+mod races;
+mod teller;
