@@ -2,9 +2,11 @@
 
 use super::children::{NODE, Process};
 use super::history::{FaultSort, Journal, What};
+use super::network::{Network, Wire};
 use super::node::READY;
 use super::stage::Stage;
 use super::work::SPINNING;
+use crate::proxy::Condition;
 use anyhow::Result;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ const NOW: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Cluster<'a> {
     stage: &'a Stage,
+    network: &'a Network,
     journal: Journal,
     seed: u64,
     wanted: usize,
@@ -31,8 +34,11 @@ pub struct Cluster<'a> {
 #[derive(Debug)]
 struct Node {
     process: Process,
+    wire: Wire,
     /// Frozen: nothing else is done to it.
     frozen: bool,
+    /// Cut off, late, or the like: no second such fault comes on top.
+    troubled: Option<FaultSort>,
     /// Told to drain, and when it is killed if it does not.
     leaves_by: Option<Instant>,
     /// Killed then, because a task blocks it.
@@ -46,19 +52,21 @@ impl<'a> Cluster<'a> {
     /// If one does not start.
     pub async fn start(
         stage: &'a Stage,
+        network: &'a Network,
         journal: Journal,
         wanted: usize,
         seed: u64,
     ) -> Result<Self> {
         let mut cluster = Self {
             stage,
+            network,
             journal,
             seed,
             wanted,
             started: 0,
             nodes: BTreeMap::new(),
         };
-        cluster.fill()?;
+        cluster.fill().await?;
         for node in cluster.nodes.values_mut() {
             anyhow::ensure!(
                 node.process.says(READY).await?,
@@ -71,17 +79,19 @@ impl<'a> Cluster<'a> {
     }
 
     /// Starts nodes until there are as many as wanted, besides those that leave.
-    fn fill(&mut self) -> Result<()> {
+    async fn fill(&mut self) -> Result<()> {
         let stays = |node: &&Node| node.leaves_by.is_none();
         while self.nodes.values().filter(stays).count() < self.wanted {
             self.started += 1;
             let label = format!("{NODE}{}", self.started);
             let seed = self.seed.wrapping_add(self.started);
-            let url = self.stage.url();
-            let process = Process::spawn(self.stage, "node", &label, url, seed, &[])?;
+            let wire = self.network.wire(self.stage.url()).await?;
+            let process = Process::spawn(self.stage, "node", &label, wire.url(), seed, &[])?;
             let node = Node {
                 process,
+                wire,
                 frozen: false,
+                troubled: None,
                 leaves_by: None,
                 spins_until: None,
             };
@@ -97,6 +107,11 @@ impl<'a> Cluster<'a> {
     pub async fn tend(&mut self) -> Result<()> {
         let mut gone = Vec::new();
         for (label, node) in &mut self.nodes {
+            for _ in 0..node.wire.newly_swallowed() {
+                self.journal.write(What::Swallowed {
+                    node: label.clone(),
+                });
+            }
             while let Ok(Some(line)) = tokio::time::timeout(NOW, node.process.next_line()).await {
                 if line == SPINNING {
                     node.spins_until.get_or_insert(Instant::now() + SPIN);
@@ -127,7 +142,7 @@ impl<'a> Cluster<'a> {
         for label in overdue {
             self.kill(&label).await?;
         }
-        self.fill()
+        self.fill().await
     }
 
     /// The nodes that nothing is being done to.
@@ -135,6 +150,12 @@ impl<'a> Cluster<'a> {
         let free = |node: &&Node| !node.frozen && node.leaves_by.is_none();
         let nodes = self.nodes.values().filter(free);
         nodes.map(|node| node.process.label.clone()).collect()
+    }
+
+    /// Those of them whose connections are well.
+    pub fn well(&self) -> Vec<String> {
+        let well = |label: &String| self.nodes[label].troubled.is_none();
+        self.free().into_iter().filter(well).collect()
     }
 
     /// Kills a node, if it runs, and starts another.
@@ -147,7 +168,7 @@ impl<'a> Cluster<'a> {
         };
         self.note(FaultSort::Kill, label);
         node.process.kill().await?;
-        self.fill()?;
+        self.fill().await?;
         Ok(true)
     }
 
@@ -155,13 +176,13 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// If the other does not start.
-    pub fn drain(&mut self, label: &str) -> Result<()> {
+    pub async fn drain(&mut self, label: &str) -> Result<()> {
         if let Some(node) = self.nodes.get_mut(label) {
             node.leaves_by = Some(Instant::now() + DRAIN_LIMIT);
             node.process.signal(Signal::TERM);
             self.note(FaultSort::Drain, label);
         }
-        self.fill()
+        self.fill().await
     }
 
     /// Stops a node in the middle of whatever it does.
@@ -185,6 +206,40 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Has a node's connections suffer. False: they do already.
+    pub fn trouble(&mut self, label: &str, sort: FaultSort, condition: Condition) -> bool {
+        let node = self.nodes.get_mut(label);
+        let Some(node) = node.filter(|node| node.troubled.is_none()) else {
+            return false;
+        };
+        node.troubled = Some(sort);
+        node.wire.set(condition);
+        self.note(sort, label);
+        true
+    }
+
+    /// Loses the answer to the node's next commit.
+    pub fn swallow(&self, label: &str) {
+        if let Some(node) = self.nodes.get(label) {
+            node.wire.swallow();
+        }
+    }
+
+    /// Ends the suffering, with or without what has been on its way all the time.
+    pub fn relieve(&mut self, label: &str, forget: bool) {
+        let Some(node) = self.nodes.get_mut(label) else {
+            return;
+        };
+        let Some(sort) = node.troubled.take() else {
+            return;
+        };
+        node.wire.relieve(forget);
+        self.journal.write(What::Healed {
+            sort,
+            node: Some(label.to_owned()),
+        });
+    }
+
     fn note(&self, sort: FaultSort, label: &str) {
         self.journal.write(What::Fault {
             sort,
@@ -199,7 +254,8 @@ impl<'a> Cluster<'a> {
     pub async fn renew(&mut self) -> Result<()> {
         for label in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.thaw_if_frozen(&label);
-            self.drain(&label)?;
+            self.relieve(&label, true);
+            self.drain(&label).await?;
         }
         self.tend().await
     }
@@ -217,7 +273,7 @@ impl<'a> Cluster<'a> {
     pub async fn end(&mut self) -> Result<()> {
         self.wanted = 0;
         for label in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            self.drain(&label)?;
+            self.drain(&label).await?;
         }
         for (_, mut node) in std::mem::take(&mut self.nodes) {
             if node.process.wait(DRAIN_LIMIT).await?.is_none() {

@@ -12,6 +12,7 @@ use super::clock::boot_to_day_us;
 use super::cluster::Cluster;
 use super::faults;
 use super::history::{self, Journal, Want, What};
+use super::network::Network;
 use super::node::LEASE;
 use super::report::Report;
 use super::stage::Stage;
@@ -69,14 +70,16 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         .enable_all()
         .build()
         .context("start a runtime")?;
+    let network = Network::new()?;
     let report = runtime.block_on(async {
-        let outcome = drive(args, seed, &stage).await;
+        let outcome = drive(args, seed, &stage, &network).await;
         if outcome.is_err() {
             eprintln!("the histories are in {}", stage.folder().display());
         }
         outcome
     });
     drop(runtime);
+    network.end();
     let report = match report {
         Ok(report) => report,
         Err(error) => {
@@ -104,7 +107,7 @@ pub fn run(args: &RunArgs) -> Result<bool> {
     Ok(passed)
 }
 
-async fn drive(args: &RunArgs, seed: u64, stage: &Stage) -> Result<Report> {
+async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> Result<Report> {
     let mut random = StdRng::seed_from_u64(seed);
     let journal = Journal::open(stage.folder(), CONTROLLER)?;
     let settings = Settings::default().with_prefix(stage.prefix());
@@ -112,7 +115,8 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage) -> Result<Report> {
     let client = Client::connect(database).await?;
     audit::install(stage.url(), stage.prefix()).await?;
 
-    let mut cluster = Cluster::start(stage, journal.clone(), args.nodes, random.random()).await?;
+    let nodes = (args.nodes, random.random());
+    let mut cluster = Cluster::start(stage, network, journal.clone(), nodes.0, nodes.1).await?;
     let tasks = args.tasks.unwrap_or(args.seconds * TASKS_PER_SECOND);
     let more = [
         ("--tasks", tasks.to_string()),
@@ -147,6 +151,7 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage) -> Result<Report> {
         audit: audit::read(stage.url(), stage.prefix()).await?,
         boot_to_day_us: boot_to_day_us(),
         ttl_us: LEASE.ttl_ms * 1_000,
+        gap_us: 2 * LEASE.beat_ms * 1_000,
     };
     let about = About {
         database: args.database.name().to_owned(),
@@ -275,6 +280,7 @@ pub fn check(folder: &Path) -> Result<bool> {
         audit,
         boot_to_day_us: about.boot_to_day_us,
         ttl_us: LEASE.ttl_ms * 1_000,
+        gap_us: 2 * LEASE.beat_ms * 1_000,
     };
     let database = super::args::DatabaseArg::from_str(&about.database, true);
     let report = Report {

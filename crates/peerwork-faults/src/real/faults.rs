@@ -78,6 +78,11 @@ fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
         let storm = Duration::from_secs(2);
         acts.push(Act::Fault(FaultSort::ConnectionsKilled, storm));
         acts.push(Act::Fault(FaultSort::DatabaseKilled, Duration::ZERO));
+        let seconds = Duration::from_secs;
+        acts.push(Act::Fault(FaultSort::SwallowCommits, seconds(4)));
+        acts.push(Act::Fault(FaultSort::Partition, TTL + seconds(2)));
+        acts.push(Act::Fault(FaultSort::HalfOpen, TTL + seconds(2)));
+        acts.push(Act::Fault(FaultSort::Latency, seconds(4)));
     }
     if !first {
         acts.push(Act::Poison("devours"));

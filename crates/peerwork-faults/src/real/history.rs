@@ -161,6 +161,11 @@ pub enum What {
         /// Whom it had hit.
         node: Option<String>,
     },
+    /// The answer to a commit was lost on its way to this process.
+    Swallowed {
+        /// The process.
+        node: String,
+    },
     /// No fault comes after this.
     Peace,
     /// Everything that was asked for is over, or the bound has passed.
@@ -272,6 +277,8 @@ pub enum FaultSort {
     SwallowCommits,
     /// The database is away for three ttls.
     DatabaseStopped,
+    /// Somebody holds the one lock on writing of SQLite's file for three ttls; it can be read meanwhile.
+    DatabaseLocked,
     /// The database is killed, and started again.
     DatabaseKilled,
     /// All connections are ended by the database, several times.
@@ -280,7 +287,7 @@ pub enum FaultSort {
 
 impl FaultSort {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Kill,
         Self::Freeze,
         Self::Drain,
@@ -290,6 +297,7 @@ impl FaultSort {
         Self::HalfOpen,
         Self::SwallowCommits,
         Self::DatabaseStopped,
+        Self::DatabaseLocked,
         Self::DatabaseKilled,
         Self::ConnectionsKilled,
     ];
@@ -306,6 +314,7 @@ impl FaultSort {
             Self::HalfOpen => "half_open",
             Self::SwallowCommits => "swallow_commits",
             Self::DatabaseStopped => "database_stopped",
+            Self::DatabaseLocked => "database_locked",
             Self::DatabaseKilled => "database_killed",
             Self::ConnectionsKilled => "connections_killed",
         }
@@ -313,7 +322,10 @@ impl FaultSort {
 
     /// Whether it is the database that it hits.
     pub fn hits_database(self) -> bool {
-        matches!(self, Self::DatabaseStopped | Self::DatabaseKilled)
+        matches!(
+            self,
+            Self::DatabaseStopped | Self::DatabaseLocked | Self::DatabaseKilled
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use peerwork::{Client, Database, Draft, Error, Migrate, Settings, Status, TaskId
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,6 +26,9 @@ const MEMORY: usize = 400;
 /// How often a question is repeated that was not answered.
 const TRIES: u32 = 200;
 const AGAIN: Duration = Duration::from_millis(100);
+/// A task that works for so long is likely to be met at work.
+const LONG_MS: u64 = 1_000;
+const LONG_TASKS: usize = 12;
 
 /// Runs until the tasks are created and the time is up.
 ///
@@ -51,6 +55,7 @@ async fn crowd(args: &PeopleArgs) -> Result<()> {
         asks: AtomicU64::new(0),
         left: AtomicU64::new(args.tasks),
         known: RefCell::default(),
+        long: RefCell::default(),
         ends: Instant::now() + Duration::from_secs(args.seconds),
     });
     // The mean time between two tasks of one person.
@@ -73,6 +78,8 @@ struct Shared {
     asks: AtomicU64,
     left: AtomicU64,
     known: RefCell<Vec<TaskId>>,
+    /// The newest of those that take long enough to be steered while they run.
+    long: RefCell<VecDeque<TaskId>>,
     ends: Instant,
 }
 
@@ -100,9 +107,8 @@ async fn person(shared: Rc<Shared>, mut random: StdRng, pace_ms: u64) {
             known.push(task);
         }
         // What is late is created all the same: a run has the number of tasks that it says.
-        if !is_late && random.random_ratio(1, 4) {
-            let known = shared.known.borrow().clone();
-            let task = known[random.random_range(0..known.len())];
+        if !is_late && random.random_ratio(1, 3) {
+            let task = shared.remember(&mut random);
             shared.steer(task, want(&mut random)).await;
         }
     }
@@ -123,6 +129,13 @@ impl Shared {
         let id = self.client.new_task_id();
         let kind = kind(random);
         let input = input(kind, random);
+        if input.steps * input.rest_ms >= LONG_MS {
+            let mut long = self.long.borrow_mut();
+            long.push_back(id);
+            if long.len() > LONG_TASKS {
+                long.pop_front();
+            }
+        }
         let user = format!("user-{}", random.random_range(0..8));
         let group = format!("group-{}", random.random_range(0..4));
         let priority = random.random_range(-1..=1);
@@ -141,6 +154,15 @@ impl Shared {
         })
         .await;
         id
+    }
+
+    /// Some task, often one that runs.
+    fn remember(&self, random: &mut StdRng) -> TaskId {
+        let (known, long) = (self.known.borrow(), self.long.borrow());
+        match long.is_empty() || random.random_bool(0.4) {
+            true => known[random.random_range(0..known.len())],
+            false => long[random.random_range(0..long.len())],
+        }
     }
 
     async fn steer(&self, id: TaskId, want: Want) {
@@ -200,10 +222,10 @@ fn kind(random: &mut StdRng) -> &'static str {
 }
 
 fn input(kind: &str, random: &mut StdRng) -> Input {
-    let is_long = random.random_ratio(1, 50);
+    let is_long = random.random_ratio(1, 30);
     let (steps, rest_ms) = match kind {
         "storm" => (100, 0),
-        _ if is_long => (40, 150),
+        _ if is_long => (40, 100),
         _ => (random.random_range(1..=10), random.random_range(1..=20)),
     };
     Input {

@@ -6,6 +6,7 @@ use super::faults::{Act, Planned};
 use super::history::{Answer, FaultSort, Journal, Want, What};
 use super::stage::Stage;
 use super::work::Input;
+use crate::proxy::Condition;
 use anyhow::Result;
 use peerwork::{Client, Draft, Status, TaskHandle, Untyped};
 use rand::Rng;
@@ -40,6 +41,9 @@ struct Lasting {
 
 enum End {
     Thaw(String),
+    Relieve(String),
+    /// The answers to this node's commits are lost, one each time.
+    Swallow(String, Instant),
     Restart,
     Unlock(AnyConnection),
     Storm(JoinHandle<()>),
@@ -73,7 +77,9 @@ impl<'a> Storm<'a> {
             }
             while self.baits.try_join_next().is_some() {}
             self.end_what_is_over(cluster).await?;
-            if let Some(planned) = plan.next_if(|planned| began + planned.at <= Instant::now()) {
+            self.swallow(cluster);
+            let due = |planned: &Planned| began + planned.at <= Instant::now();
+            if let Some(planned) = plan.next_if(|planned| due(planned) && self.may(planned.act)) {
                 self.act(planned.act, cluster, &to_kill).await?;
             }
             if plan.peek().is_none() && self.lasting.is_empty() && self.baits.is_empty() {
@@ -85,6 +91,36 @@ impl<'a> Storm<'a> {
             }
             cluster.tend().await?;
             tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// One thing at a time is done to the database: what is under way, ends first.
+    fn may(&self, act: Act) -> bool {
+        let is_busy = self
+            .lasting
+            .iter()
+            .any(|lasting| matches!(lasting.end, End::Restart | End::Unlock(_) | End::Storm(_)));
+        let is_databases = matches!(
+            act,
+            Act::Fault(
+                FaultSort::DatabaseStopped
+                    | FaultSort::DatabaseKilled
+                    | FaultSort::ConnectionsKilled,
+                _
+            )
+        );
+        !(is_busy && is_databases)
+    }
+
+    fn swallow(&mut self, cluster: &Cluster<'_>) {
+        const AGAIN: Duration = Duration::from_millis(120);
+        for lasting in &mut self.lasting {
+            if let End::Swallow(node, next) = &mut lasting.end
+                && *next <= Instant::now()
+            {
+                cluster.swallow(node);
+                *next = Instant::now() + AGAIN;
+            }
         }
     }
 
@@ -116,31 +152,23 @@ impl<'a> Storm<'a> {
         lasts: Duration,
         cluster: &mut Cluster<'_>,
     ) -> Result<()> {
-        let free = cluster.free();
+        let free = match sort {
+            FaultSort::Partition
+            | FaultSort::HalfOpen
+            | FaultSort::Latency
+            | FaultSort::SwallowCommits => cluster.well(),
+            _ => cluster.free(),
+        };
         let node = match free.len() {
             0 => return Ok(()),
             count => free[self.random.random_range(0..count)].clone(),
         };
-        let is_database = |lasting: &Lasting| !matches!(lasting.end, End::Thaw(_));
-        if !matches!(sort, FaultSort::Kill | FaultSort::Freeze | FaultSort::Drain)
-            && self.lasting.iter().any(is_database)
-        {
-            // One thing at a time is done to the database: what is under way, ends first.
-            for lasting in self
-                .lasting
-                .iter_mut()
-                .filter(|lasting| is_database(lasting))
-            {
-                lasting.until = Instant::now();
-            }
-            self.end_what_is_over(cluster).await?;
-        }
         let end = match sort {
             FaultSort::Kill => {
                 cluster.kill(&node).await?;
                 return Ok(());
             }
-            FaultSort::Drain => return cluster.drain(&node),
+            FaultSort::Drain => return cluster.drain(&node).await,
             FaultSort::Freeze => {
                 cluster.freeze(&node);
                 End::Thaw(node)
@@ -164,7 +192,28 @@ impl<'a> Storm<'a> {
                     lasts,
                 )))
             }
-            _ => return Ok(()),
+            FaultSort::Partition
+            | FaultSort::HalfOpen
+            | FaultSort::Latency
+            | FaultSort::SwallowCommits => {
+                let condition = match sort {
+                    FaultSort::Partition => Condition::BlackHole,
+                    FaultSort::HalfOpen => Condition::HalfOpen,
+                    FaultSort::Latency => Condition::Latency {
+                        ms: 60,
+                        jitter_ms: 120,
+                    },
+                    _ => Condition::Pass,
+                };
+                if !cluster.trouble(&node, sort, condition) {
+                    return Ok(());
+                }
+                match sort {
+                    FaultSort::SwallowCommits => End::Swallow(node, Instant::now()),
+                    _ => End::Relieve(node),
+                }
+            }
+            FaultSort::Crash => return Ok(()),
         };
         self.lasting.push(Lasting {
             until: Instant::now() + lasts,
@@ -183,7 +232,7 @@ impl<'a> Storm<'a> {
         let mut connection = audit::connect(self.stage.url()).await?;
         execute(&mut connection, "pragma busy_timeout = 30000").await?;
         execute(&mut connection, "begin immediate").await?;
-        self.begins(FaultSort::DatabaseStopped);
+        self.begins(FaultSort::DatabaseLocked);
         Ok(End::Unlock(connection))
     }
 
@@ -196,13 +245,16 @@ impl<'a> Storm<'a> {
         for over in over {
             match over.end {
                 End::Thaw(node) => cluster.thaw(&node),
+                End::Relieve(node) | End::Swallow(node, _) => {
+                    cluster.relieve(&node, self.random.random());
+                }
                 End::Restart => {
                     self.stage.with_server(|server| server.restart()).await?;
                     self.ends(FaultSort::DatabaseStopped);
                 }
                 End::Unlock(mut connection) => {
                     execute(&mut connection, "rollback").await?;
-                    self.ends(FaultSort::DatabaseStopped);
+                    self.ends(FaultSort::DatabaseLocked);
                 }
                 End::Storm(storm) => {
                     // It may have lost its own connection, too.

@@ -33,13 +33,19 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             );
             verdict.find(Promise::FalseTakeovers, text);
         }
+        let is_explained = is_explained(facts, label, change.at_us);
         let outages = facts
             .faults
             .iter()
             .filter(|fault| fault.sort.hits_database());
         for outage in outages.filter(|outage| outage.from_us < change.at_us) {
             let back_us = outage.until_us.map_or(u64::MAX, |at| at - BACK_EARLIER_US);
-            if change.at_us < back_us.saturating_add(facts.ttl_us) {
+            // One that is shorter than the longest time between two readings breaks nobody's watch, nor does one in which
+            // reading goes on; but whoever lived before it must live after it.
+            let is_short = back_us.saturating_sub(outage.from_us) <= facts.gap_us
+                || outage.sort == FaultSort::DatabaseLocked;
+            let is_soon = change.at_us < back_us.saturating_add(facts.ttl_us);
+            if is_soon && !(is_short && is_explained) {
                 let text = format!(
                     "{label} ({}) was declared dead although the database had not been back for a whole lease",
                     change.id
@@ -47,7 +53,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
                 verdict.find(Promise::FalseTakeovers, text);
             }
         }
-        if !is_explained(facts, label, change.at_us) {
+        if !is_explained {
             verdict.add("deaths_without_a_fault", 1);
         }
     }

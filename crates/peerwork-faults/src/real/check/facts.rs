@@ -64,6 +64,7 @@ pub struct NodeFacts {
 #[derive(Debug, Default)]
 pub struct Facts<'a> {
     pub ttl_us: u64,
+    pub gap_us: u64,
     pub runs: HashMap<(Uuid, Uuid), RunFacts>,
     pub runs_of: HashMap<Uuid, Vec<Uuid>>,
     pub kinds: HashMap<Uuid, String>,
@@ -78,6 +79,8 @@ pub struct Facts<'a> {
     pub said: Vec<(String, String)>,
     pub stalls: u64,
     pub forged: Vec<(Uuid, Uuid, Forgery, bool)>,
+    /// The processes to which the answer to a commit was lost, and when.
+    pub swallowed: Vec<(String, u64)>,
     pub stuck: Vec<Uuid>,
     pub rested: bool,
     /// When each process was last heard of.
@@ -88,6 +91,7 @@ impl<'a> Facts<'a> {
     pub fn gather(evidence: &'a Evidence) -> Self {
         let mut facts = Facts {
             ttl_us: evidence.ttl_us,
+            gap_us: evidence.gap_us,
             ..Facts::default()
         };
         for history in &evidence.histories {
@@ -206,6 +210,7 @@ impl<'a> Facts<'a> {
                     open.until_us = Some(at_us);
                 }
             }
+            What::Swallowed { node } => self.swallowed.push((node.clone(), at_us)),
             What::Rest { stuck } => {
                 self.stuck.extend(stuck);
                 self.rested = true;

@@ -51,9 +51,17 @@ fn creations(facts: &Facts<'_>, verdict: &mut Verdict) {
             let text = format!("task {task} was acknowledged, and never was there");
             verdict.find(Promise::Lost, text);
         }
-        // It was there: whoever asks for it later must be told so.
-        let missed = asks.iter().any(|ask| ask.answer == Some(Answer::NotFound));
-        if acknowledged && missed {
+        // From then on it is there: whoever asks for it must be told so.
+        let created_us = asks
+            .iter()
+            .filter(|ask| ask.want == Want::Create && matches!(ask.answer, Some(Answer::Done(_))))
+            .filter_map(|ask| ask.answered_us)
+            .min();
+        let missed = asks.iter().any(|ask| {
+            ask.answer == Some(Answer::NotFound)
+                && created_us.is_some_and(|created_us| created_us < ask.asked_us)
+        });
+        if missed {
             verdict.find(
                 Promise::Lost,
                 format!("task {task} was not found by its user"),

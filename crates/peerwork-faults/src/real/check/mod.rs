@@ -5,6 +5,7 @@
 //!
 //! *Not here:* what a run must have met to count at all, which depends on the database: [`crate::real::report`].
 
+mod ambiguous;
 mod deaths;
 mod facts;
 mod lives;
@@ -32,6 +33,8 @@ pub struct Evidence {
     pub boot_to_day_us: u64,
     /// From a beat to the end of a lease.
     pub ttl_us: u64,
+    /// The longest time between two readings of a peer that still counts as watching it: two beats.
+    pub gap_us: u64,
 }
 
 /// Judges a run.
@@ -41,6 +44,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     deaths::check(&facts, &mut verdict);
     replay::check(&facts, &mut verdict);
     lives::check(&facts, &mut verdict);
+    ambiguous::check(&facts, evidence, &mut verdict);
     times::measure(&facts, &mut verdict);
     verdict
 }

@@ -161,6 +161,7 @@ impl Story {
             audit: self.audit,
             boot_to_day_us: 0,
             ttl_us: TTL_US,
+            gap_us: TTL_US / 3,
         });
         let mut found: Vec<_> = verdict.findings.iter().map(|found| found.promise).collect();
         found.dedup();

@@ -55,6 +55,7 @@ pub(super) fn measure(facts: &Facts<'_>, verdict: &mut Verdict) {
             if change.op == Op::Update && change.status == i64::from(Status::Pausing.code()) {
                 let paused = rows[at..].iter().find(|next| next.table == Table::Parked);
                 let is_change = change.was != change.status && !is_deaf(facts, change.id);
+                let is_change = is_change && !is_orphan(facts, change);
                 pauses.extend(
                     paused
                         .filter(|_| is_change)
@@ -95,6 +96,12 @@ pub(super) fn measure(facts: &Facts<'_>, verdict: &mut Verdict) {
 /// Whether the task does not stop when it is told to: how long that takes says nothing of peerwork.
 fn is_deaf(facts: &Facts<'_>, task: Uuid) -> bool {
     matches!(facts.manner(task), Some(Manner::Deaf | Manner::Bait))
+}
+
+/// Whether the run never ended by itself: then its pause was a rescue.
+fn is_orphan(facts: &Facts<'_>, change: &Change) -> bool {
+    let run = change.run.and_then(|run| facts.runs.get(&(change.id, run)));
+    run.is_none_or(|run| run.ended.is_none())
 }
 
 /// When the node that gave up this row was killed or told to go, where that is why it did, and the database was there.
