@@ -62,6 +62,10 @@ pub fn plan(random: &mut StdRng, database: DatabaseArg, time: Duration) -> Vec<P
 /// Each act once.
 fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
     let mut frozen = || TTL + Duration::from_millis(random.random_range(800..3_000));
+    let away = match database {
+        DatabaseArg::Sqlite => FaultSort::DatabaseLocked,
+        DatabaseArg::Postgres | DatabaseArg::Mysql => FaultSort::DatabaseStopped,
+    };
     let mut acts = vec![
         Act::KillAt(Status::Cleaning),
         Act::Fault(FaultSort::Freeze, frozen()),
@@ -69,7 +73,7 @@ fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
         Act::Fault(FaultSort::Drain, Duration::ZERO),
         Act::KillAt(Status::DeletingRun),
         Act::Fault(FaultSort::Kill, Duration::ZERO),
-        Act::Fault(FaultSort::DatabaseStopped, 3 * TTL),
+        Act::Fault(away, 3 * TTL),
         Act::Fault(FaultSort::Freeze, frozen()),
         Act::Fault(FaultSort::Drain, Duration::ZERO),
         Act::Poison("aborts"),

@@ -104,6 +104,7 @@ impl<'a> Storm<'a> {
             act,
             Act::Fault(
                 FaultSort::DatabaseStopped
+                    | FaultSort::DatabaseLocked
                     | FaultSort::DatabaseKilled
                     | FaultSort::ConnectionsKilled,
                 _
@@ -173,7 +174,7 @@ impl<'a> Storm<'a> {
                 cluster.freeze(&node);
                 End::Thaw(node)
             }
-            FaultSort::DatabaseStopped => self.stop_database().await?,
+            FaultSort::DatabaseStopped | FaultSort::DatabaseLocked => self.stop_database().await?,
             FaultSort::DatabaseKilled => {
                 self.begins(sort);
                 self.stage
