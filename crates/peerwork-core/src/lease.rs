@@ -147,6 +147,11 @@ impl Beat {
         }
     }
 
+    /// When the beat that was acknowledged last was first sent.
+    pub fn acked_sent(&self) -> Mono {
+        self.acked_sent
+    }
+
     /// Nothing is known of the beat in flight (error, lost answer): it is sent again a third of a beat later.
     pub fn failed(&mut self, now: Mono) {
         self.due = now.plus_ms((self.times.beat_ms / 3).max(1));
@@ -187,6 +192,13 @@ struct Seen {
 }
 
 impl Watch {
+    /// Forgets what it has read: the watcher's own beat has not been acknowledged for longer than two beats. Then the
+    /// database may be readable and not writable (a full disk, a lock on writing), and a peer's silence proves
+    /// nothing about that peer.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+    }
+
     /// Takes one reading of the living peers, made by a statement that was answered at `now` by this machine's
     /// clock: (node, sequence, ttl in ms, end of its lease), with the database's time of the reading.
     ///
@@ -335,6 +347,24 @@ mod tests {
             assert_eq!(read(at), []);
         }
         assert_eq!(read(75_000), [(peer, 1)]);
+    }
+
+    #[test]
+    fn a_watcher_that_forgot_watches_for_a_whole_ttl_again() {
+        let peer = NodeId(Uuid::from_u128(7));
+        let mut watch = Watch::default();
+        let read = |watch: &mut Watch, at: u64| {
+            let peers = [(peer, 1, 15_000, Timestamp(0))];
+            watch.read(ms(at), 6_000, Timestamp(1), &peers)
+        };
+        for at in [0, 5_000, 10_000] {
+            assert_eq!(read(&mut watch, at), []);
+        }
+        watch.forget();
+        for at in [15_000, 20_000, 25_000] {
+            assert_eq!(read(&mut watch, at), []);
+        }
+        assert_eq!(read(&mut watch, 30_000), [(peer, 1)]);
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Lease {
         self.state().beat.fence_at()
     }
 
+    /// Whether no beat that was sent within the last `gap_ms` has been acknowledged.
+    pub fn is_unheard(&self, now: Mono, gap_ms: u64) -> bool {
+        now > self.state().beat.acked_sent().plus_ms(gap_ms)
+    }
+
     /// Whether `node` may not believe in itself any more.
     pub fn is_fenced(&self, node: NodeId, now: Mono) -> bool {
         let state = self.state();

@@ -79,7 +79,12 @@ async fn act(
     let gap_ms = 2 * core.lease.times.beat_ms;
     let me = core.lease.node();
     let mut dead = glance.dead;
-    for (node, seq) in watch.read(core.client.env.now(), gap_ms, glance.now, &glance.peers) {
+    let now = core.client.env.now();
+    if core.lease.is_unheard(now, gap_ms) {
+        // Nor may anybody else's beat get through: silence is no sign of death then.
+        watch.forget();
+    }
+    for (node, seq) in watch.read(now, gap_ms, glance.now, &glance.peers) {
         if node != me && core.store.declare_dead(node, seq).await? {
             tracing::warn!(%node, "declared dead: it has not beaten for its whole lease");
             dead = true;

@@ -1,6 +1,6 @@
 //! What becomes of the tasks of a node that is gone, and of a cleanup that fails.
 
-use crate::kit::{Ghost, Place, Process, Puppet, Relay, STEADY, Stage, TIGHT};
+use crate::kit::{Ghost, Place, Process, Puppet, Relay, STEADY, Stage, TIGHT, Tap};
 use peerwork::*;
 use peerwork_core::Work;
 use peerwork_store::MemoryStore;
@@ -150,6 +150,36 @@ async fn a_node_beside_a_dead_one() -> (Node, Stage, Ghost) {
     let node = place.node().lease(TIGHT).register(stage.puppet("b"));
     let node = node.env(Env::simulated(1)).start().await.unwrap();
     (node, stage, ghost)
+}
+
+/// A full disk, or somebody who holds SQLite's lock on writing: nobody's beat gets through, and everybody sees that.
+#[tokio::test(start_paused = true)]
+async fn ga_12_nobody_is_buried_while_the_database_can_be_read_and_not_written() {
+    let origin = Instant::now();
+    let store = MemoryStore::with_clock(move || Timestamp(origin.elapsed().as_micros() as i64));
+    let tap = Tap::on(std::sync::Arc::new(store));
+    let stage = Stage::new();
+    let mut nodes = Vec::new();
+    for (seed, label) in [(1, "a"), (2, "b")] {
+        let builder = Node::builder(tap.database()).register(stage.puppet(label));
+        let node = builder.lease(TIGHT).env(Env::simulated(seed)).start().await;
+        nodes.push(node.unwrap());
+    }
+    let (first, second) = (tap.hold_off("beat"), tap.hold_off("beat"));
+    let held = [first.arrived().await, second.arrived().await];
+    let dark = Duration::from_millis(3 * TIGHT.ttl_ms);
+    tokio::time::sleep(dark).await; // fault: virtual time
+    for beat in held {
+        beat.send(()).unwrap();
+    }
+    // Nor by those who come back first.
+    tokio::time::sleep(dark).await; // fault: virtual time
+    let client = nodes[0].client();
+    let alive: Vec<_> = client.nodes().await.unwrap();
+    assert!(
+        alive.len() == 2 && alive.iter().all(|node| node.alive),
+        "{alive:?}"
+    );
 }
 
 fn assert_rescued_in_time(died: Instant) {
