@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The times of a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseTimes {
     /// From one beat to the next, in milliseconds.
     pub beat_ms: u64,
@@ -60,7 +60,7 @@ impl LeaseTimes {
 }
 
 /// One beat to write: set the node's sequence to `seq`, if the row is alive and at `acked` or later but before `seq`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pulse {
     /// The number of this beat.
     pub seq: u64,
@@ -96,7 +96,7 @@ pub enum Heard {
 }
 
 /// A node's own view of its lease.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Beat {
     times: LeaseTimes,
     acked: u64,
@@ -179,13 +179,13 @@ impl Beat {
 }
 
 /// What a node has read of its peers, and for how long.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Watch {
     seen: BTreeMap<NodeId, Seen>,
     last_read: Option<Mono>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Seen {
     seq: u64,
     since: Mono,
