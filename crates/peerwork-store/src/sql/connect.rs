@@ -23,9 +23,7 @@ const STATEMENTS_MAX: usize = 512;
 
 /// Server-side limits of a node's connections, in milliseconds. No database future is ever under a client's timeout,
 /// so these are what ends a statement that hangs. The second is shorter than a lease's margin.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 const STATEMENT_MS_MAX: u32 = 30_000;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 const LOCK_MS_MAX: u32 = 5_000;
 
 impl SqlStore {
@@ -76,7 +74,9 @@ impl SqlStore {
             Some("sqlite") => own_sqlite(sqlite_options(url)?, max_connections),
             #[cfg(feature = "postgres")]
             Some("postgres" | "postgresql") => {
-                own_postgres(postgres_options(url)?, max_connections)
+                let options = postgres_options(url)?;
+                let sessions = settings.capabilities.sessions && keeps_statements(&options);
+                own_postgres(options, max_connections, sessions)
             }
             #[cfg(feature = "mysql")]
             Some("mysql" | "mariadb") => own_mysql(mysql_options(url)?, max_connections),
@@ -107,7 +107,11 @@ impl SqlStore {
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(pool) => own_sqlite((*pool.connect_options()).clone(), n),
             #[cfg(feature = "postgres")]
-            Pool::Postgres(pool) => own_postgres((*pool.connect_options()).clone(), n),
+            Pool::Postgres(pool) => own_postgres(
+                (*pool.connect_options()).clone(),
+                n,
+                self.engine.dialect.capabilities.sessions,
+            ),
             #[cfg(feature = "mysql")]
             Pool::MySql(pool) => own_mysql((*pool.connect_options()).clone(), n),
         };
@@ -124,6 +128,8 @@ impl SqlStore {
     fn over(connections: Connections, settings: Settings) -> Result<Self> {
         let database = connections.pool.database();
         settings.check(database)?;
+        #[cfg(feature = "postgres")]
+        let settings = without_sessions_behind_a_pooler(settings, &connections.pool);
         let file = match &connections.pool {
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(pool) => Some(SharedFile::of(pool.connect_options().get_filename())),
@@ -144,25 +150,31 @@ impl SqlStore {
 }
 
 /// A pool of at most `n` connections to the same database, for users' own statements: with the limits of a node's
-/// connections, and without what those do to the plans of their statements.
-pub(super) fn commit_pool(of: &Pool, n: u32) -> Pool {
+/// connections, and without what those do to the plans of their statements. Without `sessions` each transaction has to
+/// set the limits.
+pub(super) fn commit_pool(of: &Pool, n: u32, sessions: bool) -> Pool {
+    // Only PostgreSQL is ever without them.
+    let _ = sessions;
     match of {
         #[cfg(feature = "sqlite")]
         Pool::Sqlite(pool) => own_sqlite((*pool.connect_options()).clone(), n),
         #[cfg(feature = "postgres")]
         Pool::Postgres(pool) => {
-            let limits = format!(
-                "set statement_timeout = {STATEMENT_MS_MAX}; set lock_timeout = {LOCK_MS_MAX}"
-            );
+            let limits = match sessions {
+                true => postgres_limits("set"),
+                false => String::new(),
+            };
             let pool = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(n)
                 .acquire_timeout(CONNECT_TIMEOUT)
                 .after_connect(move |connection, _| {
                     let limits = limits.clone();
                     Box::pin(async move {
-                        sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
-                            .execute(connection)
-                            .await?;
+                        if !limits.is_empty() {
+                            sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
+                                .execute(connection)
+                                .await?;
+                        }
                         Ok(())
                     })
                 })
@@ -197,12 +209,16 @@ pub(super) fn commit_pool(of: &Pool, n: u32) -> Pool {
 
 /// Has the server end a transaction in which nothing was asked for as long as `idle`. Of SQLite nobody else does: its
 /// transactions end with their process.
-pub(super) fn idle_limit(database: Database, idle: Duration) -> String {
-    match database {
+pub(super) fn idle_limit(dialect: &Dialect, idle: Duration) -> String {
+    match dialect.database {
         Database::Sqlite => String::new(),
         Database::Postgres => {
             let ms = idle.as_millis().max(1);
-            format!("set local idle_in_transaction_session_timeout = {ms}; ")
+            let limits = match dialect.capabilities.sessions {
+                true => String::new(),
+                false => format!("{}; ", postgres_limits("set local")),
+            };
+            format!("{limits}set local idle_in_transaction_session_timeout = {ms}; ")
         }
         // MariaDB has a limit for transactions; MySQL only one for connections, which their pool finds closed.
         Database::MySql => {
@@ -331,16 +347,50 @@ fn postgres_options(url: &str) -> Result<sqlx::postgres::PgConnectOptions> {
         .map_err(|error| invalid(format!("database url {:?}: {error}", without_password(url))))
 }
 
+#[cfg(feature = "postgres")]
+fn without_sessions_behind_a_pooler(mut settings: Settings, pool: &Pool) -> Settings {
+    #[allow(irrefutable_let_patterns)] // with one database there is no other
+    if let Pool::Postgres(pool) = pool {
+        settings.capabilities.sessions &= keeps_statements(&pool.connect_options());
+    }
+    settings
+}
+
+/// Whether prepared statements are wanted: a pooler in transaction mode is why they would not be. The options tell it
+/// in their URL only.
+#[cfg(feature = "postgres")]
+fn keeps_statements(options: &sqlx::postgres::PgConnectOptions) -> bool {
+    let url = options.to_url_lossy();
+    let mut choices = url.query_pairs();
+    !choices.any(|(name, value)| name == "statement-cache-capacity" && value == "0")
+}
+
+/// What our connections are told, by `set` for good or by `set local` for a transaction.
+///
 /// Plans for lists of unknown length are made once, and must not depend on what the tables held at that moment:
 /// an index is there for everything that these connections ask.
 #[cfg(feature = "postgres")]
-fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32) -> Pool {
-    let options = options.statement_cache_capacity(STATEMENTS_MAX);
-    let settings = format!(
-        "set statement_timeout = {STATEMENT_MS_MAX}; set lock_timeout = {LOCK_MS_MAX}; \
-         set idle_in_transaction_session_timeout = {LOCK_MS_MAX}; set plan_cache_mode = force_generic_plan; \
-         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off"
-    );
+pub(super) fn postgres_settings(set: &str) -> String {
+    format!(
+        "{}; {set} idle_in_transaction_session_timeout = {LOCK_MS_MAX}; {set} plan_cache_mode = force_generic_plan; \
+         {set} enable_seqscan = off; {set} enable_hashjoin = off; {set} enable_mergejoin = off; {set} jit = off",
+        postgres_limits(set)
+    )
+}
+
+/// The same for statements that are not ours.
+fn postgres_limits(set: &str) -> String {
+    format!("{set} statement_timeout = {STATEMENT_MS_MAX}; {set} lock_timeout = {LOCK_MS_MAX}")
+}
+
+#[cfg(feature = "postgres")]
+fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32, sessions: bool) -> Pool {
+    let (capacity, settings) = match sessions {
+        true => (STATEMENTS_MAX, postgres_settings("set")),
+        // Each transaction says it itself.
+        false => (0, String::new()),
+    };
+    let options = options.statement_cache_capacity(capacity);
     let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(n.max(1))
         .test_before_acquire(false)
@@ -350,9 +400,11 @@ fn own_postgres(options: sqlx::postgres::PgConnectOptions, n: u32) -> Pool {
         .after_connect(move |connection, _| {
             let settings = settings.clone();
             Box::pin(async move {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(settings))
-                    .execute(connection)
-                    .await?;
+                if !settings.is_empty() {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(settings))
+                        .execute(connection)
+                        .await?;
+                }
                 Ok(())
             })
         })

@@ -41,6 +41,7 @@ impl Dialect {
             // One writer at a time: there is nothing to skip.
             skip_locked: asked.skip_locked && database != Database::Sqlite,
             listen_notify: asked.listen_notify && postgres,
+            sessions: asked.sessions || !postgres,
             returning: asked.returning && postgres,
             lateral: asked.lateral && postgres,
             advisory_locks: asked.advisory_locks,
@@ -147,6 +148,12 @@ pub(crate) struct Sql {
 }
 
 impl Sql {
+    /// Whether the connection is to keep it prepared, under a name.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_kept(&self) -> bool {
+        self.dialect.capabilities.sessions
+    }
+
     /// Appends a constant; `~` becomes the tables' prefix.
     pub(crate) fn push(&mut self, constant: &'static str) -> &mut Self {
         let mut parts = constant.split('~');

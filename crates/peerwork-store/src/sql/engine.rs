@@ -48,7 +48,7 @@ impl Engine {
         spawned(O::NAME, async move { engine.write_here(&operation).await }).await
     }
 
-    /// Runs `operation`, which only reads, each statement for itself.
+    /// Runs `operation`, which only reads, each statement for itself where the database allows it.
     pub(crate) async fn read<O: Operation>(self: &Arc<Self>, operation: O) -> Result<O::Answer> {
         let engine = self.clone();
         spawned(O::NAME, async move { engine.read_here(&operation).await }).await
@@ -56,7 +56,7 @@ impl Engine {
 
     /// As [`write`](Self::write), in the caller's own task.
     pub(crate) async fn write_here<O: Operation>(&self, operation: &O) -> Result<O::Answer, Fault> {
-        let alone = operation.is_one_statement(&self.dialect);
+        let alone = self.dialect.capabilities.sessions && operation.is_one_statement(&self.dialect);
         self.patiently::<O, _>(operation, || self.attempt(operation, alone))
             .await
     }
@@ -65,10 +65,20 @@ impl Engine {
     pub(crate) async fn read_here<O: Operation>(&self, operation: &O) -> Result<O::Answer, Fault> {
         self.patiently::<O, _>(operation, || async {
             let mut lease = self.connections.lease().await?;
+            let own = lease.are_own();
             let mut tx = Tx::new(lease.link(), self.dialect.clone());
-            let answer = operation.run(&mut tx).await?;
-            lease.sound();
-            Ok(answer)
+            if self.dialect.capabilities.sessions {
+                let answer = operation.run(&mut tx).await?;
+                lease.sound();
+                return Ok(answer);
+            }
+            // Without a transaction, a statement would be parsed on one connection and executed on another.
+            tx.begin(own).await?;
+            let answer = operation.run(&mut tx).await;
+            if tx.rollback().await.is_ok() {
+                lease.sound();
+            }
+            answer
         })
         .await
     }

@@ -52,6 +52,13 @@ impl Fault {
         }
     }
 
+    /// The same, with what to do about it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_advice(mut self, advice: &str) -> Self {
+        self.text = format!("{}; {advice}", self.text);
+        self
+    }
+
     /// A row that cannot be what we wrote.
     pub(crate) fn broken(text: impl Into<String>) -> Self {
         Self::new(FaultSort::Permanent, text)

@@ -110,7 +110,11 @@ impl SqlStore {
     /// Connections for runs' own transactions, apart from those of this store; made when they are needed.
     pub fn committer(&self) -> Committer {
         // One more, for reading back.
-        let pool = commit_pool(&self.engine.connections.pool, CONNECTIONS + 1);
+        let pool = commit_pool(
+            &self.engine.connections.pool,
+            CONNECTIONS + 1,
+            self.engine.dialect.capabilities.sessions,
+        );
         let engine = Engine {
             connections: Arc::new(Connections::shared(pool)),
             dialect: self.engine.dialect.clone(),
@@ -214,7 +218,7 @@ impl<DB: SqlDatabase> Session<DB> {
         let mut transaction = sqlx::Connection::begin_with(&mut *self.connection, statement)
             .await
             .map_err(|error| sort::<DB>(error).into_error(NAME))?;
-        let text = format!("{}savepoint {MARK}", idle_limit(dialect.database, idle));
+        let text = format!("{}savepoint {MARK}", idle_limit(&dialect, idle));
         DB::link(&mut transaction)
             .run(text)
             .await

@@ -61,7 +61,10 @@ pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
             Ok(Some(Hints(receiver)))
         }
         #[cfg(feature = "postgres")]
-        Pool::Postgres(pool) if engine.dialect.capabilities.listen_notify => {
+        Pool::Postgres(pool)
+            if engine.dialect.capabilities.listen_notify
+                && engine.dialect.capabilities.sessions =>
+        {
             let (sender, receiver) = mpsc::channel(Hints::UNREAD_MAX);
             let pool = own_pool(pool);
             let channel = channel(engine.dialect.names().1);

@@ -13,8 +13,10 @@ use uuid::Uuid;
 #[async_trait]
 impl Link for PgConnection {
     async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
+        let kept = sql.is_kept();
         let args = arguments(sql.args)?;
         let rows = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .persistent(kept)
             .fetch_all(self)
             .await
             .map_err(sort)?;
@@ -22,8 +24,10 @@ impl Link for PgConnection {
     }
 
     async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
+        let kept = sql.is_kept();
         let args = arguments(sql.args)?;
         let done = sqlx::query_with(AssertSqlSafe(sql.text), args)
+            .persistent(kept)
             .execute(self)
             .await
             .map_err(sort)?;
@@ -107,8 +111,19 @@ fn decode(rows: &[PgRow]) -> Result<Rows, Fault> {
     Ok(Rows::new(kinds.len(), cells))
 }
 
+/// A prepared statement's name is taken, or unknown.
+const NAME_CODES: [&str; 2] = ["42P05", "26000"];
+const POOLER_ADVICE: &str =
+    "behind a pooler in transaction mode, add `?statement-cache-capacity=0` to the database's URL";
+
 pub(crate) fn sort(error: sqlx::Error) -> Fault {
-    Fault::from_sqlx(fault::sort(&error, sort_code), error)
+    let code = error.as_database_error().and_then(|at| at.code());
+    let is_name = code.is_some_and(|code| NAME_CODES.contains(&&*code));
+    let fault = Fault::from_sqlx(fault::sort(&error, sort_code), error);
+    match is_name {
+        true => fault.with_advice(POOLER_ADVICE),
+        false => fault,
+    }
 }
 
 pub(crate) fn sort_code(at: &dyn DatabaseError) -> FaultSort {

@@ -6,6 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How a [`SqlStore`](super::SqlStore) uses its database.
+///
+/// # Behind a pooler
+///
+/// A pooler in transaction mode, such as pgbouncer, lends a connection of PostgreSQL for one transaction only. Say so in
+/// the URL, `postgres://pooler/jobs?statement-cache-capacity=0`, or set
+/// `statement_cache_capacity(0)` in the `PgConnectOptions` of a pool of your own: [`Capabilities::sessions`] is then off.
+/// Statements of yours beside ours, in [`create_in`](super::Transactional::create_in)'s transaction or in a run's own
+/// commit, then need `.persistent(false)`.
+/// pgbouncer itself needs `ignore_startup_parameters = extra_float_digits`, whatever uses sqlx behind it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Settings {
@@ -49,6 +58,12 @@ pub struct Capabilities {
     pub skip_locked: bool,
     /// `LISTEN` and `NOTIFY`.
     pub listen_notify: bool,
+    /// What a connection was told holds beyond a transaction: prepared statements, settings, `LISTEN`. Off behind a
+    /// pooler in transaction mode: every call is then a transaction, nothing is prepared by name, and others' hints are
+    /// not heard, so that their work is seen when a node looks for itself, once a second.
+    ///
+    /// PostgreSQL only. Left on there, statements of different clients get into each other's way.
+    pub sessions: bool,
     /// `RETURNING`, also of a statement within a `WITH`.
     pub returning: bool,
     /// `CROSS JOIN LATERAL`, and locking within it.
@@ -63,6 +78,7 @@ impl Default for Capabilities {
         Self {
             skip_locked: true,
             listen_notify: true,
+            sessions: true,
             returning: true,
             lateral: true,
             advisory_locks: true,
@@ -75,6 +91,7 @@ impl Capabilities {
     pub const NONE: Self = Self {
         skip_locked: false,
         listen_notify: false,
+        sessions: false,
         returning: false,
         lateral: false,
         advisory_locks: false,

@@ -1,5 +1,7 @@
 //! A transaction: statements, bulk inserts, and the time.
 
+#[cfg(feature = "postgres")]
+use super::connect::postgres_settings;
 use super::dialect::{Dialect, Sql};
 use super::fault::Fault;
 use super::link::Link;
@@ -108,7 +110,14 @@ impl<'a> Tx<'a> {
                 .run("set transaction isolation level read committed".to_owned())
                 .await?;
         }
-        self.link.run(begin.to_owned()).await
+        let text = begin.to_owned();
+        #[cfg(feature = "postgres")]
+        let text = match own && !self.dialect.capabilities.sessions {
+            // The connection was told nothing, as it may be another one each time.
+            true => format!("{text}; {}", postgres_settings("set local")),
+            false => text,
+        };
+        self.link.run(text).await
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Fault> {

@@ -4,6 +4,7 @@
 //! databases.rs   a fresh and empty database for a test
 //! recorder.rs    a connection that notes what goes through it
 //! script.rs      one life of a few tasks that takes every hot operation once
+//! sessions.rs    what is asked of a connection behind a pooler, and what is not
 //! texts.rs       its statements, as snapshots: one for each database
 //! plans.rs       its statements, explained on empty and on filled tables: none scans a table of tasks
 //! explain.rs     how each database explains, and what counts as a scan
@@ -14,4 +15,5 @@ mod explain;
 mod plans;
 mod recorder;
 mod script;
+mod sessions;
 mod texts;
