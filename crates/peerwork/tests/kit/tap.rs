@@ -1,4 +1,4 @@
-//! A store with a tap on it: its calls are counted, and the answer to one may be held back.
+//! A store with a tap on it: its calls are counted, the answer to one may be held back, and calls may fail or be slow.
 
 use async_trait::async_trait;
 use peerwork::{
@@ -7,11 +7,13 @@ use peerwork::{
 };
 use peerwork_core::{BeatAnswer, KindKey, Name, Pulse};
 use peerwork_store::{
-    Claim, Claimed, Created, End, Ended, Filter, Glance, Hint, Hints, NewTask, NodeCard, Payload,
-    Promoted, Save, Saved, Steered, Store, Swept, Wish,
+    Claim, Claimed, Created, End, Ended, Error, ErrorKind, Filter, Glance, Hint, Hints, NewTask,
+    NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept, Wish,
 };
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// Passes everything on to the store of a place.
@@ -19,6 +21,10 @@ pub struct Tap {
     store: Arc<dyn Store>,
     calls: watch::Sender<BTreeMap<&'static str, usize>>,
     stops: Mutex<Vec<Stop>>,
+    errors: Mutex<Vec<(&'static str, Way)>>,
+    is_cut: AtomicBool,
+    /// What each call takes, in milliseconds.
+    delay_ms: AtomicU64,
 }
 
 /// A call that is to be stopped on its way.
@@ -51,6 +57,9 @@ impl Tap {
             store,
             calls: watch::Sender::default(),
             stops: Mutex::default(),
+            errors: Mutex::default(),
+            is_cut: AtomicBool::new(false),
+            delay_ms: AtomicU64::new(0),
         })
     }
 
@@ -83,6 +92,27 @@ impl Tap {
         self.stop(call, Way::Back)
     }
 
+    /// Lets the next call of this name fail; nothing is done.
+    pub fn fail(&self, call: &'static str) {
+        self.errors.lock().unwrap().push((call, Way::There));
+    }
+
+    /// Lets the answer to the next call of this name be lost.
+    pub fn lose(&self, call: &'static str) {
+        self.errors.lock().unwrap().push((call, Way::Back));
+    }
+
+    /// While it is cut, every call fails, and nothing is done.
+    pub fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
+    /// From now on each call takes this long.
+    pub fn slow_down(&self, delay: Duration) {
+        let ms = u64::try_from(delay.as_millis()).unwrap();
+        self.delay_ms.store(ms, Ordering::SeqCst);
+    }
+
     fn stop(&self, call: &'static str, way: Way) -> Stopped {
         let (stopped, wait) = oneshot::channel();
         let stop = Stop { call, way, stopped };
@@ -90,13 +120,33 @@ impl Tap {
         Stopped(wait)
     }
 
-    async fn pass<T>(&self, call: &'static str, answer: impl Future<Output = T>) -> T {
+    async fn pass<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         self.calls
             .send_modify(|calls| *calls.entry(call).or_default() += 1);
+        let delay_ms = self.delay_ms.load(Ordering::SeqCst);
+        if delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await; // fault: a slow database
+        }
         self.wait(call, Way::There).await;
+        self.error(call, Way::There, ErrorKind::Transient)?;
         let answer = answer.await;
         self.wait(call, Way::Back).await;
+        self.error(call, Way::Back, ErrorKind::Ambiguous)?;
         answer
+    }
+
+    fn error(&self, call: &'static str, way: Way, kind: ErrorKind) -> Result<()> {
+        let mut errors = self.errors.lock().unwrap();
+        let at = errors.iter().position(|error| *error == (call, way));
+        let fails = at.map(|at| errors.remove(at)).is_some();
+        if fails || (way == Way::There && self.is_cut.load(Ordering::SeqCst)) {
+            return Err(Error::new(kind, format!("{call}: a fault of this test")));
+        }
+        Ok(())
     }
 
     async fn wait(&self, call: &'static str, way: Way) {
@@ -118,7 +168,7 @@ macro_rules! pass_on {
     ($($call:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
         #[async_trait]
         impl Store for Tap {
-            $(async fn $call(&self, $($argument: $type),*) -> peerwork_store::Result<$answer> {
+            $(async fn $call(&self, $($argument: $type),*) -> Result<$answer> {
                 self.pass(stringify!($call), self.store.$call($($argument),*)).await
             })+
         }
