@@ -19,6 +19,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const PAGE_BYTES: usize = 4 * 1024;
 
 /// A mounted tmpfs, unmounted when dropped, or when this process dies. Drop the servers on it first.
+///
+/// PostgreSQL refuses what it has no room for. MariaDB gives up at the first write of its log: after
+/// [`empty`](Self::empty) it has to be [restarted](crate::Server::restart).
 #[derive(Debug)]
 pub struct Tmpfs {
     path: PathBuf,

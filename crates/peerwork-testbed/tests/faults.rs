@@ -173,9 +173,13 @@ fn a_server_survives_a_full_disk(
     server
         .query("create table t (n int primary key, filling varchar(10000))")
         .unwrap();
-    disk.fill().unwrap();
-    let mut kept = 0;
     let insert = |n: u32| format!("insert into t values ({n}, repeat('x', 10000))");
+    let mut kept = 0;
+    while kept < 10 {
+        server.query(&insert(kept)).unwrap();
+        kept += 1;
+    }
+    disk.fill().unwrap();
     // Room that the server had reserved is used up first.
     while server.query(&insert(kept)).is_ok() {
         kept += 1;

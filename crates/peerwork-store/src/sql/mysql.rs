@@ -100,10 +100,9 @@ pub(crate) fn sort_code(at: &dyn DatabaseError) -> FaultSort {
         1062 => FaultSort::Duplicate,
         // lock wait timeout, deadlock (also what Galera calls a lost certification), record has changed
         1205 | 1213 | 1020 => FaultSort::Conflict,
-        // too many connections, memory, disk full, read-only, statement timeouts, not ready (Galera)
-        1040 | 1037 | 1038 | 1041 | 1021 | 1290 | 1836 | 1969 | 3024 | 1047 | 1203 | 1226 => {
-            FaultSort::Unavailable
-        }
+        // too many connections, memory, disk full (also told as a table that is full), read-only, statement timeouts, not ready (Galera)
+        1040 | 1037 | 1038 | 1041 | 1021 | 1114 | 1290 | 1836 | 1969 | 3024 | 1047 | 1203
+        | 1226 => FaultSort::Unavailable,
         // shutdown, killed, aborted
         1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 => FaultSort::Lost,
         // no such table, column; unknown database
