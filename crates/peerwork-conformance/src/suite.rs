@@ -46,9 +46,21 @@ macro_rules! suite {
                 an_attempt_is_a_claim
                 a_checkpoint_clears_the_crashes
                 deaths_without_progress_are_bounded
+                deaths_beside_others_accuse_and_never_condemn
+                a_checkpoint_ends_a_trial
                 a_hand_over_charges_nothing
                 a_person_gives_a_fresh_budget
                 a_cleanup_starts_with_a_fresh_budget
+            }
+            operations {
+                ga_45_an_operation_that_is_repeated_answers_the_same
+                ga_45_a_refused_operation_stays_refused
+                ga_45_a_repeated_operation_finishes_what_it_left
+                an_operations_id_is_for_one_wish
+                an_operation_on_nobody_is_not_noted
+                an_operation_over_a_filter_is_concluded_once
+                operations_are_forgotten_after_a_day
+                racing_repetitions_of_an_operation_change_once
             }
             create {
                 a_created_task_is_read_back_as_it_was_given
@@ -83,7 +95,9 @@ macro_rules! suite {
                 ga_36_the_last_failures_are_kept_with_their_text
                 ga_36_a_failures_text_is_bounded
                 a_finished_task_still_tells_its_failures
-                ga_45_an_end_that_is_repeated_is_lost_and_changes_nothing
+                ga_45_an_end_that_is_repeated_is_known_and_changes_nothing
+                a_repeated_end_is_known_until_the_next_claim
+                what_others_have_ended_is_no_repetition
             }
             fence {
                 ga_01_a_save_of_a_superseded_run_changes_nothing

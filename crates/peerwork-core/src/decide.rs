@@ -58,7 +58,10 @@ pub enum Event {
         until: Option<Timestamp>,
     },
     /// A peer found that the holder's node is dead.
-    DeadOwner,
+    DeadOwner {
+        /// The run was that of a suspect, on trial: see [`blame`](crate::blame).
+        on_trial: bool,
+    },
     /// The holder did not stop in time.
     Deadline,
     /// Its time has come.
@@ -112,6 +115,43 @@ pub enum Refused {
     NotDeleted,
 }
 
+impl Refused {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Deleting,
+        Self::AlreadyFinished,
+        Self::AlreadyFailed,
+        Self::Gone,
+        Self::NotOver,
+        Self::Held,
+        Self::NotClaimable,
+        Self::NotHeld,
+        Self::NotDeleted,
+    ];
+
+    /// Its number in a database.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Deleting => 1,
+            Self::AlreadyFinished => 2,
+            Self::AlreadyFailed => 3,
+            Self::Gone => 4,
+            Self::NotOver => 5,
+            Self::Held => 6,
+            Self::NotClaimable => 7,
+            Self::NotHeld => 8,
+            Self::NotDeleted => 9,
+        }
+    }
+
+    /// The reason with this number.
+    pub fn from_code(code: i64) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|refused| i64::from(refused.code()) == code)
+    }
+}
+
 /// What `event` does to `task` under its kind's `rules` at `now` (the database's clock).
 ///
 /// # Errors
@@ -146,7 +186,7 @@ pub fn decide(
         }
         Event::Stopped => run::stopped(task, rules, now),
         Event::Wait { until } => run::wait(task, rules, until, now),
-        Event::DeadOwner => run::dead_owner(task, rules, now),
+        Event::DeadOwner { on_trial } => run::dead_owner(task, rules, on_trial, now),
         Event::Deadline => run::deadline(task, rules, now),
         Event::Due => time::due(task, now),
         Event::Woken => time::woken(task, now),

@@ -39,6 +39,12 @@ id!(
     NodeId
 );
 
+id!(
+    /// One operation of a user: whoever repeats it with the same id within a day gets the same answer, and nothing more
+    /// is done.
+    OperationId
+);
+
 impl TaskId {
     /// The id of the child that `self` creates under `key`: always the same one, so that a parent which is run
     /// again creates nothing twice. As hard to guess as the parent's own id.

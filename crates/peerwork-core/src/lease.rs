@@ -57,6 +57,12 @@ impl LeaseTimes {
         }
         Ok(self)
     }
+
+    /// Whether a runtime that last ran anything at `ticked` is wedged: its node must not be kept alive by the beat, which
+    /// has a thread of its own.
+    pub fn is_wedged(self, ticked: Mono, now: Mono) -> bool {
+        now.since(ticked) >= Duration::from_millis(self.ttl_ms)
+    }
 }
 
 /// One beat to write: set the node's sequence to `seq`, if the row is alive and at `acked` or later but before `seq`.
@@ -91,8 +97,12 @@ pub enum Heard {
     Alive,
     /// A peer declared this incarnation dead: drop every run and start as a new node.
     Dead,
-    /// The database has lost acknowledged history: every run must be verified by its run id.
-    HistoryLost,
+    /// The database has lost acknowledged history, the node's row with it or only its newest beats: every run must be
+    /// verified by its run id.
+    HistoryLost {
+        /// Whether the node still has a row, and goes on as what it is.
+        has_row: bool,
+    },
 }
 
 /// A node's own view of its lease.
@@ -164,8 +174,14 @@ impl Beat {
         };
         match answer {
             BeatAnswer::Row { alive: false, .. } => Heard::Dead,
-            BeatAnswer::Missing => Heard::HistoryLost,
-            BeatAnswer::Row { seq: found, .. } if found < self.acked => Heard::HistoryLost,
+            BeatAnswer::Missing => Heard::HistoryLost { has_row: false },
+            BeatAnswer::Row { seq: found, .. } if found < self.acked => {
+                // The next beat, with a number that was never sent, starts from what is there. Nothing is renewed yet.
+                self.acked = found;
+                self.next = seq + 1;
+                self.sent = None;
+                Heard::HistoryLost { has_row: true }
+            }
             // It had been written before; only its answer was lost.
             BeatAnswer::Renewed | BeatAnswer::Row { .. } => {
                 self.acked = seq;
@@ -302,9 +318,39 @@ mod tests {
                 seq: 1,
                 alive: true
             }),
-            Heard::HistoryLost
+            Heard::HistoryLost { has_row: true }
         );
-        assert_eq!(beat.answered(BeatAnswer::Missing), Heard::HistoryLost);
+        beat.send(ms(12_100));
+        assert_eq!(
+            beat.answered(BeatAnswer::Missing),
+            Heard::HistoryLost { has_row: false }
+        );
+    }
+
+    #[test]
+    fn a_node_whose_newest_beats_were_lost_goes_on_from_what_is_there() {
+        let mut beat = Beat::new(TIMES, ms(0));
+        for n in 1..=3 {
+            beat.send(ms(n * 3_000));
+            beat.answered(BeatAnswer::Renewed);
+        }
+        let fence = beat.fence_at();
+        beat.send(ms(12_000));
+        let found = BeatAnswer::Row {
+            seq: 1,
+            alive: true,
+        };
+        assert_eq!(beat.answered(found), Heard::HistoryLost { has_row: true });
+        assert_eq!(beat.fence_at(), fence, "what was lost renews nothing");
+        assert_eq!(beat.send(ms(12_100)), Pulse { seq: 5, acked: 1 });
+        assert_eq!(beat.answered(BeatAnswer::Renewed), Heard::Alive);
+        assert_eq!(beat.fence_at(), ms(12_100 + 13_000));
+    }
+
+    #[test]
+    fn a_runtime_that_does_not_tick_for_a_ttl_is_wedged() {
+        assert!(!TIMES.is_wedged(ms(1_000), ms(15_999)));
+        assert!(TIMES.is_wedged(ms(1_000), ms(16_000)));
     }
 
     #[test]

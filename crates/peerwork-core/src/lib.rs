@@ -12,9 +12,11 @@
 //! | the statuses and what people see of them | [`Status`], [`State`] |
 //! | what a kind chooses: retries, deaths, deadlines | [`Rules`] |
 //! | when a node must stop believing in itself, and when a peer may bury it | [`Beat`], [`Watch`] |
+//! | whom the death of a node counts against | [`blame`] |
 //! | how many tasks a node may claim | [`Credits`] |
 //! | which lanes go next | [`Policy`] |
 
+pub mod blame;
 mod bounds;
 mod credits;
 mod decide;
@@ -32,12 +34,12 @@ mod time;
 pub use bounds::*;
 pub use credits::Credits;
 pub use decide::{Event, Refused, Transition, decide};
-pub use ids::{NodeId, RunId, TaskId};
+pub use ids::{NodeId, OperationId, RunId, TaskId};
 pub use lane::{KindKey, LaneId, Rank};
 pub use lease::{Beat, BeatAnswer, Heard, LeaseTimes, Pulse, Watch};
 pub use name::{Name, NameError};
 pub use policy::{Fifo, Grant, LaneView, Policy};
-pub use rules::{OnExhausted, OnNodeDeath, OnPauseDeadline, Retry, Rules};
+pub use rules::{OnExhausted, OnNodeDeath, OnPauseDeadline, OnUnreachable, Retry, Rules};
 pub use status::{Place, State, Status, Work};
 pub use task::Task;
 pub use time::{Mono, Timestamp};

@@ -31,7 +31,13 @@ fn columns() -> Vec<(&'static str, Vec<Event>)> {
         ("err, forget", vec![err(true, true)]),
         ("stopped", vec![Event::Stopped]),
         ("wait", vec![Event::Wait { until: None }]),
-        ("dead owner", vec![Event::DeadOwner]),
+        (
+            "dead owner",
+            vec![
+                Event::DeadOwner { on_trial: false },
+                Event::DeadOwner { on_trial: true },
+            ],
+        ),
         ("deadline", vec![Event::Deadline]),
         ("due", vec![Event::Due]),
         ("woken", vec![Event::Woken]),

@@ -11,7 +11,9 @@ pub struct Rules {
     pub cleanup: bool,
     /// How failed runs (and failed cleanups) are tried again.
     pub retry: Retry,
-    /// Deaths of its node without progress after which a task is given up, at least 1.
+    /// Deaths of its node without progress after which a task is given up, at least 1. From the second one on only
+    /// those count that it suffers as a suspect, alone on its node among suspects ([`blame`](crate::blame)): with a
+    /// limit of 1 or 2 a task may be given up for what its neighbour did.
     pub crash_limit: u32,
     /// What the death of its node does to a running task.
     pub on_node_death: OnNodeDeath,
@@ -21,20 +23,27 @@ pub struct Rules {
     pub on_pause_deadline: OnPauseDeadline,
     /// How long a run may take to stop, in milliseconds.
     pub pause_deadline_ms: u64,
+    /// The longest time a run may go without a save or a report of progress, in milliseconds; none: as long as it
+    /// likes. One that is silent for longer is told to stop, and its attempt fails with that reason.
+    pub progress_timeout_ms: Option<u64>,
+    /// What a run does when its node has lost its way to the database.
+    pub on_unreachable: OnUnreachable,
 }
 
 impl Default for Rules {
-    /// Has a cleanup, five tries, three crashes, resumes elsewhere, fails when exhausted, is forced to pause
-    /// after 30 s. Also what is assumed of a kind that no node has ever had: nothing of it is skipped.
+    /// Has a cleanup, five tries, five crashes, resumes elsewhere, fails when exhausted, is forced to pause
+    /// after 30 s, may be silent for ever, and stops where its database stays away. Also what is assumed of a kind that no node has ever had: nothing of it is skipped.
     fn default() -> Self {
         Self {
             cleanup: true,
             retry: Retry::default(),
-            crash_limit: 3,
+            crash_limit: 5,
             on_node_death: OnNodeDeath::Resume,
             on_exhausted: OnExhausted::Fail,
             on_pause_deadline: OnPauseDeadline::Force,
             pause_deadline_ms: 30_000,
+            progress_timeout_ms: None,
+            on_unreachable: OnUnreachable::Auto,
         }
     }
 }
@@ -121,6 +130,19 @@ pub enum OnPauseDeadline {
     Wait,
     /// The pause is withdrawn: it runs on.
     Refuse,
+}
+
+/// What a run does when its node's lease cannot be renewed in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnreachable {
+    /// As suits the database: stop, but on SQLite run on, since whoever could take over is on the same machine.
+    Auto,
+    /// It is dropped at the lease's deadline, so that no two runs of a task overlap.
+    Stop,
+    /// It runs on until it is known that the node was declared dead: work goes on through an outage of the database,
+    /// but where only this node was cut off, a peer runs the same task meanwhile.
+    RunOn,
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         proptest::option::of(0i64..2_000_000_000).prop_map(|until| Event::Wait {
             until: until.map(Timestamp)
         }),
-        Just(Event::DeadOwner),
+        any::<bool>().prop_map(|on_trial| Event::DeadOwner { on_trial }),
         Just(Event::Deadline),
         Just(Event::Due),
         Just(Event::Woken),
@@ -172,7 +172,7 @@ proptest! {
                 "nothing else counts as a failure: {say}"
             );
             prop_assert!(
-                after.crashes <= before.crashes + u32::from(event == Event::DeadOwner),
+                after.crashes <= before.crashes + u32::from(matches!(event, Event::DeadOwner { .. })),
                 "only a death is a crash: {say}"
             );
             prop_assert_eq!(after.returns_to.is_some(), after.status == Status::Paused, "{}", say);

@@ -29,4 +29,4 @@ pub use record::{Created, Failure, NewTask, Options, Payload, Progress, TaskReco
 pub use run::{Claim, Claimed, End, Ended, Promoted, Save, Saved, Swept};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sql::*;
-pub use store::{Steered, Store, Wish};
+pub use store::{Steered, Store, Tally, Wish};

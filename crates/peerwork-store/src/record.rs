@@ -99,7 +99,7 @@ pub struct TaskRecord {
     pub task: Task,
     /// The node that holds it, or held it at its end.
     pub node: Option<NodeId>,
-    /// The run that holds it, or held it at its end.
+    /// The run that holds it, or that has ended it by itself.
     pub run: Option<RunId>,
     /// When its last run started, while it is held and after its end.
     pub started_at: Option<Timestamp>,

@@ -93,6 +93,9 @@ pub struct End {
 pub enum Ended {
     /// It is recorded; the task is in this status now.
     Recorded(Status),
+    /// This run had ended before; the task is in this status now, and nothing was written. That is what a repetition is
+    /// told after the first answer was lost.
+    Already(Status),
     /// The run did not hold the task any more: nothing was written.
     Lost,
 }

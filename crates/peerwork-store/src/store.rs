@@ -3,9 +3,10 @@
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, Pulse, Refused, Rules, RunId, Status,
-    TaskId, Timestamp,
+    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Refused, Rules, RunId,
+    Status, TaskId, Timestamp,
 };
+use std::fmt;
 
 /// What a user wants of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,45 @@ impl Wish {
             Self::Rerun => Event::Rerun,
             Self::MoveTo(_) => Event::Move,
             Self::Priority(_) => Event::Edit,
+        }
+    }
+}
+
+impl fmt::Display for Wish {
+    /// With its argument, so that two wishes with the same text are the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run => f.write_str("run"),
+            Self::Resume => f.write_str("resume"),
+            Self::Pause => f.write_str("pause"),
+            Self::Delete => f.write_str("delete"),
+            Self::ForceDelete => f.write_str("force delete"),
+            Self::Rerun => f.write_str("rerun"),
+            Self::MoveTo(group) => write!(f, "move to {group}"),
+            Self::Priority(priority) => write!(f, "set priority {priority}"),
+        }
+    }
+}
+
+/// What an operation over many tasks came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks that changed.
+    pub changed: u64,
+    /// Tasks that were so already.
+    pub unchanged: u64,
+    /// Tasks on which it has no effect in their status.
+    pub refused: u64,
+}
+
+impl Tally {
+    /// Counts one answer.
+    pub fn count(&mut self, answer: Steered) {
+        match answer {
+            Steered::Changed(_) => self.changed += 1,
+            Steered::Unchanged(_) => self.unchanged += 1,
+            Steered::Refused(..) => self.refused += 1,
+            Steered::NotFound => {}
         }
     }
 }
@@ -101,6 +141,28 @@ pub trait Store: Send + Sync + 'static {
     /// Applies a wish to those of `ids` that `filter` means at the moment of writing.
     async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>>;
 
+    /// As [`steer`](Self::steer), once: a task for which `operation` has been carried out within the last day answers what it
+    /// answered then, and is not changed again.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if `operation` was used for another wish.
+    async fn steer_once(
+        &self,
+        operation: OperationId,
+        ids: Vec<TaskId>,
+        filter: Filter,
+        wish: Wish,
+    ) -> Result<Vec<Steered>>;
+
+    /// The sums of an operation that was [concluded](Self::conclude) within the last day.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if `operation` was used for another wish.
+    async fn concluded(&self, operation: OperationId, wish: Wish) -> Result<Option<Tally>>;
+
+    /// Notes that an operation over a filter has been through with all of it. A repetition keeps the first sums.
+    async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()>;
+
     /// The tasks that exist (or were deleted within the last day) among `ids`.
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>>;
 
@@ -156,7 +218,12 @@ pub trait Store: Send + Sync + 'static {
     /// Saves checkpoints and progress. A saved checkpoint is progress: it clears the task's `crashes`.
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>>;
 
-    /// Ends runs. A finished or failed child is recorded for its parent in the same transaction.
+    /// Marks a run as that of a suspect who is on trial, until a checkpoint is saved: see [`blame`](peerwork_core::blame).
+    /// False: the run does not hold the task any more.
+    async fn try_suspect(&self, id: TaskId, run: RunId) -> Result<bool>;
+
+    /// Ends runs. A finished or failed child is recorded for its parent in the same transaction. A repetition after a lost
+    /// answer is known by the run's id, until the task is claimed again.
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>>;
 
     /// What `node` holds, at most `limit`.
@@ -176,8 +243,8 @@ pub trait Store: Send + Sync + 'static {
     /// Takes tasks back from nodes that are declared dead or have no row, at most `limit`.
     async fn sweep(&self, limit: usize) -> Result<Swept>;
 
-    /// Removes tombstones that are older than a day, at most `limit`, and the rows of nodes that died before and hold
-    /// nothing any more; returns how many tombstones.
+    /// Removes tombstones and operations that are older than a day, at most `limit` of each, and the rows of nodes that died
+    /// before and hold nothing any more; returns how many of the more numerous sort.
     async fn prune(&self, limit: usize) -> Result<usize>;
 
     // --- hints --------------------------------------------------------------------------------------------------
@@ -187,4 +254,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Subscribes to hints of other processes (and perhaps its own). None if the database cannot carry hints.
     async fn listen(&self) -> Result<Option<Hints>>;
+}
+
+/// The error of an operation's id that is used for two wishes.
+pub(crate) fn other_wish(id: OperationId, before: &str, now: &Wish) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "operation {id} was to {before}, and cannot be to {now} as well; give each operation an id of its own"
+        ),
+    )
 }

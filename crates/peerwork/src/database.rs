@@ -103,6 +103,15 @@ impl Database {
         }
     }
 
+    /// Whether all its processes are on one machine, as with SQLite.
+    pub(crate) fn is_embedded(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            Backing::Sql(store) => store.database() == peerwork_store::Database::Sqlite,
+            _ => false,
+        }
+    }
+
     /// Whether the store lives on the node's own runtime, so that the beat must live there too.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.0, Backing::Memory(_) | Backing::Other(_))

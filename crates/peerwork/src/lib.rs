@@ -21,7 +21,7 @@ mod run;
 mod schema;
 mod task_error;
 
-pub use client::{Client, Migrate, Steering, TaskHandle, TaskWatch, Tasks};
+pub use client::{Client, Migrate, TaskHandle, TaskWatch, Tasks};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use commit::{CommitFuture, Transaction};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -34,10 +34,13 @@ pub use handler::Handler;
 pub use kind::{TaskKind, Untyped};
 pub use node::{DrainReport, Node, NodeBuilder};
 pub use peerwork_core::{
-    Fifo, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline, Policy,
-    Refused, Retry, Rules, RunId, State, Status, Task, TaskId, Timestamp,
+    Fifo, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline,
+    OnUnreachable, OperationId, Policy, Refused, Retry, Rules, RunId, State, Status, Task, TaskId,
+    Timestamp,
 };
-pub use peerwork_store::{Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, TaskRecord};
+pub use peerwork_store::{
+    Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, Tally, TaskRecord,
+};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use peerwork_store::{MigrationStatus, Settings, SqlDatabase, SqlStore, Transactional};
 pub use run::Run;

@@ -9,6 +9,7 @@ use peerwork_store::{Claimed, Filter, Progress, Save, Saved};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// One run of a task.
@@ -29,6 +30,10 @@ pub(crate) struct Control {
     pub killed: CancellationToken,
     /// Held while a transaction of the run is under way.
     pub committed: tokio::sync::Mutex<Committed>,
+    /// Whether it runs on while its node cannot renew its lease: see [`OnUnreachable`](peerwork_core::OnUnreachable).
+    pub runs_on: bool,
+    /// Told of each checkpoint that is durable.
+    pub saved: Notify,
     state: Mutex<ControlState>,
 }
 
@@ -53,15 +58,19 @@ struct ControlState {
     progress: Option<Progress>,
     /// Whether `progress` has not been written yet.
     unwritten: bool,
+    /// Whether it has shown progress since somebody last asked.
+    moved: bool,
     /// Whether the handler's future has ended.
     over: bool,
 }
 
 impl Control {
-    pub fn new() -> Self {
+    pub fn new(runs_on: bool) -> Self {
         Self {
             killed: CancellationToken::new(),
             committed: tokio::sync::Mutex::default(),
+            runs_on,
+            saved: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -125,7 +134,19 @@ impl Control {
     fn set_progress(&self, progress: Progress) {
         let mut state = self.state();
         state.unwritten |= state.progress != Some(progress);
+        state.moved |= state.progress != Some(progress);
         state.progress = Some(progress);
+    }
+
+    /// A checkpoint is durable.
+    fn has_saved(&self) {
+        self.state().moved = true;
+        self.saved.notify_one();
+    }
+
+    /// Whether it has saved or reported progress since this was last asked.
+    pub fn has_moved(&self) -> bool {
+        std::mem::take(&mut self.state().moved)
     }
 
     /// The progress, if it has not been written yet.
@@ -217,6 +238,7 @@ impl<H: Handler> Run<H> {
         match self.core.save(save, &self.control).await? {
             Saved::Kept(status) => {
                 self.claimed.checkpoint = Some(bytes);
+                self.control.has_saved();
                 if let Some(reason) = wished(status) {
                     self.control.tell(reason);
                 }

@@ -121,6 +121,8 @@ pub enum Reason {
     LeaseLost,
     /// It did not stop in time.
     Deadline,
+    /// It was silent for longer than its kind allows: the attempt fails.
+    Timeout,
 }
 
 impl fmt::Display for Reason {
@@ -131,6 +133,7 @@ impl fmt::Display for Reason {
             Self::Drain => "its node shuts down",
             Self::LeaseLost => "the run does not hold the task any more",
             Self::Deadline => "it did not stop in time",
+            Self::Timeout => "it made no progress in time",
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::args::SteerArgs;
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
 use crate::output::json::{SteeredLine, SteeringLine};
-use peerwork::{Client, Status, Steering, TaskHandle, TaskId, Tasks};
+use peerwork::{Client, Status, Tally, TaskHandle, TaskId, Tasks};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Steer {
         }
     }
 
-    async fn all(&self, tasks: Tasks) -> peerwork::Result<Steering> {
+    async fn all(&self, tasks: Tasks) -> peerwork::Result<Tally> {
         match self {
             Self::Run => tasks.run().await,
             Self::Pause => tasks.pause().await,
@@ -146,7 +146,7 @@ async fn by_filter(tasks: Tasks, steer: &Steer, output: Output) -> Result<Exit, 
         .all(tasks)
         .await
         .map_err(|error| Trouble::of(format!("cannot {} tasks", steer.verb()), &error))?;
-    let Steering {
+    let Tally {
         changed,
         unchanged,
         refused,

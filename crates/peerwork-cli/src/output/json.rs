@@ -1,6 +1,6 @@
 //! The JSON lines. Their fields are stable: new ones may come, none goes or changes its meaning.
 
-use peerwork::{Failure, NodeRow, Status, Steering, TaskId, TaskRecord, Timestamp};
+use peerwork::{Failure, NodeRow, Status, Tally, TaskId, TaskRecord, Timestamp};
 use serde::Serialize;
 
 /// A task: a line of `task list`, `task wait` and `task follow`.
@@ -124,8 +124,8 @@ pub(crate) struct SteeringLine {
     refused: u64,
 }
 
-impl From<Steering> for SteeringLine {
-    fn from(steering: Steering) -> Self {
+impl From<Tally> for SteeringLine {
+    fn from(steering: Tally) -> Self {
         Self {
             changed: steering.changed,
             unchanged: steering.unchanged,

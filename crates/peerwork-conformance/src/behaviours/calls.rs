@@ -138,7 +138,12 @@ pub async fn an_end_that_nobody_waits_for_is_whole(f: &Fixture) {
             output.is_some(),
             record.error.is_some(),
         );
-        let finished = (Ended::Lost, Status::Finished, true, false);
+        let finished = (
+            Ended::Already(Status::Finished),
+            Status::Finished,
+            true,
+            false,
+        );
         let failed = (Ended::Recorded(Status::Failed), Status::Failed, false, true);
         assert!(told == finished || told == failed, "{told:?}");
     }

@@ -76,6 +76,7 @@ pub async fn deaths_without_progress_are_bounded(f: &Fixture) {
     let held = f.running(task()).await;
     let held = die(f, &held).await;
     let held = die(f, &held).await;
+    assert!(f.store.try_suspect(held.id, held.run).await.expect("trial"));
     f.bury(held.node).await;
     assert_eq!(f.sweep().await, [(held.id, Status::Failed)]);
     assert_eq!(counters(f, held.id).await, (3, 0, 3));
@@ -86,6 +87,45 @@ pub async fn deaths_without_progress_are_bounded(f: &Fixture) {
         (failures.len(), &failures[0].error, failures[0].attempt),
         (1, &error, 3)
     );
+}
+
+/// However often its node dies, a task that was never on trial is a suspect at most.
+pub async fn deaths_beside_others_accuse_and_never_condemn(f: &Fixture) {
+    let mut held = f.running(task()).await;
+    for crashes in [1, 2, 2, 2, 2, 2, 2] {
+        held = die(f, &held).await;
+        assert_eq!(counters(f, held.id).await.2, crashes);
+    }
+    assert!(f.store.try_suspect(held.id, held.run).await.expect("trial"));
+    let again = f.store.try_suspect(held.id, held.run).await;
+    assert!(
+        again.expect("a trial that is repeated"),
+        "it still holds it"
+    );
+    let next = die(f, &held).await;
+    assert_eq!(counters(f, held.id).await.2, 3);
+    let superseded = f.store.try_suspect(held.id, held.run).await;
+    assert!(!superseded.expect("an answer"), "the run is over");
+    held = die(f, &next).await;
+    assert_eq!(
+        counters(f, held.id).await.2,
+        3,
+        "each run has its own trial"
+    );
+}
+
+/// What saves a checkpoint is no suspect any more, in that very run.
+pub async fn a_checkpoint_ends_a_trial(f: &Fixture) {
+    let mut held = f.running(task()).await;
+    for _ in 0..2 {
+        held = die(f, &held).await;
+    }
+    assert!(f.store.try_suspect(held.id, held.run).await.expect("trial"));
+    f.save(held.save(b"progress")).await;
+    for crashes in [1, 2, 2] {
+        held = die(f, &held).await;
+        assert_eq!(counters(f, held.id).await.2, crashes);
+    }
 }
 
 /// A release by a stopping node charges nothing.

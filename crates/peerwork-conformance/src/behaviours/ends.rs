@@ -241,14 +241,56 @@ pub async fn a_finished_task_still_tells_its_failures(f: &Fixture) {
     assert_eq!(f.store.failures(held.id).await.expect("failures").len(), 1);
 }
 
-/// The end is repeated because its answer was lost: the run does not hold the task any more, and nothing happens.
-pub async fn ga_45_an_end_that_is_repeated_is_lost_and_changes_nothing(f: &Fixture) {
+/// The end is repeated because its answer was lost: it is known as a repetition, and nothing happens.
+pub async fn ga_45_an_end_that_is_repeated_is_known_and_changes_nothing(f: &Fixture) {
     for event in ends() {
         let held = f.running(task()).await;
-        assert_ne!(f.end(&held, event).await, Ended::Lost);
+        let Ended::Recorded(status) = f.end(&held, event).await else {
+            panic!("{event:?} was not recorded")
+        };
         let before = super::fence::all_of(f, held.id).await;
         f.clock.pass_ms(1);
-        assert_eq!(f.end(&held, event).await, Ended::Lost, "{event:?}");
+        assert_eq!(
+            f.end(&held, event).await,
+            Ended::Already(status),
+            "{event:?}"
+        );
         assert_eq!(super::fence::all_of(f, held.id).await, before, "{event:?}");
     }
+}
+
+/// A repetition is told where the task is by now, until another run has it.
+pub async fn a_repeated_end_is_known_until_the_next_claim(f: &Fixture) {
+    let held = f.running(task()).await;
+    f.end(&held, Event::Stopped).await;
+    f.must(held.id, Wish::Pause).await;
+    assert_eq!(
+        f.end(&held, Event::Stopped).await,
+        Ended::Already(Status::Paused)
+    );
+    f.must(held.id, Wish::Resume).await;
+    assert_eq!(
+        f.end(&held, Event::Stopped).await,
+        Ended::Already(Status::Resuming)
+    );
+    let next = f.take(held.node, held.id).await;
+    assert_eq!(f.end(&held, Event::Stopped).await, Ended::Lost);
+    f.end(&next, OK).await;
+    assert_eq!(f.end(&held, OK).await, Ended::Lost, "that was another run");
+    assert_eq!(f.end(&next, OK).await, Ended::Already(Status::Finished));
+    f.must(held.id, Wish::Rerun).await;
+    assert_eq!(f.end(&next, OK).await, Ended::Lost, "it has begun anew");
+}
+
+/// Whoever was rescued, or whose deletion was forced, has not ended by itself: its late end is no repetition.
+pub async fn what_others_have_ended_is_no_repetition(f: &Fixture) {
+    f.publish(Rules {
+        crash_limit: 1,
+        ..Rules::default()
+    })
+    .await;
+    let held = f.running(task()).await;
+    f.bury(held.node).await;
+    assert_eq!(f.sweep().await, [(held.id, Status::Failed)]);
+    assert_eq!(f.end(&held, FAIL).await, Ended::Lost);
 }

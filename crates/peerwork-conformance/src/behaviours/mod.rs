@@ -12,6 +12,7 @@ pub mod hints;
 pub mod lists;
 pub mod moves;
 pub mod nodes;
+pub mod operations;
 pub mod payloads;
 pub mod retries;
 pub mod schema;

@@ -41,7 +41,7 @@ pub async fn a_sweep_takes_back_what_the_dead_hold_and_nothing_else(f: &Fixture)
             let to = decide(
                 &task,
                 &rules_of(&one.plan.kind),
-                Event::DeadOwner,
+                Event::DeadOwner { on_trial: false },
                 f.clock.now(),
             );
             let Ok(Transition::To(to)) = to else {

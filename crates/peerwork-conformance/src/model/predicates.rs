@@ -137,7 +137,7 @@ async fn what_the_dead_hold_is_swept(f: &Fixture, ids: &[TaskId], dead: NodeId) 
         let decided = decide(
             &before.task,
             &rules.unwrap_or_default(),
-            Event::DeadOwner,
+            Event::DeadOwner { on_trial: false },
             f.clock.now(),
         );
         let task = match decided {

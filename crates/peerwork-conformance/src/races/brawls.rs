@@ -319,7 +319,7 @@ impl Racer {
         for (held, ended) in held.iter().zip(ended) {
             let status = match ended {
                 Ended::Recorded(status) => Some(status),
-                Ended::Lost => None,
+                Ended::Already(_) | Ended::Lost => None,
             };
             self.history.push(Entry {
                 when,

@@ -1,7 +1,9 @@
 //! What claims, the ends of runs, and the deaths of their nodes do to a task.
 
 use super::after::{cleanup, deleted, given_up, paused, to};
-use crate::{OnNodeDeath, OnPauseDeadline, Refused, Rules, Status, Task, Timestamp, Transition};
+use crate::{
+    OnNodeDeath, OnPauseDeadline, Refused, Rules, Status, Task, Timestamp, Transition, blame,
+};
 
 pub(super) fn claim(task: &Task) -> Result<Transition, Refused> {
     let status = match task.status {
@@ -122,13 +124,14 @@ pub(super) fn wait(
 pub(super) fn dead_owner(
     task: &Task,
     rules: &Rules,
+    on_trial: bool,
     now: Timestamp,
 ) -> Result<Transition, Refused> {
     let Ok(held) = held(task) else {
         return Ok(Transition::Same);
     };
     let crashed = Task {
-        crashes: task.crashes.saturating_add(1),
+        crashes: blame::charged(task.crashes, on_trial),
         ..*task
     };
     let hopeless = crashed.crashes >= rules.crash_limit;

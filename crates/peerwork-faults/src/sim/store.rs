@@ -5,7 +5,8 @@ use super::history::History;
 use async_trait::async_trait;
 use peerwork::Env;
 use peerwork_core::{
-    BeatAnswer, KindKey, LaneView, Name, NodeId, Pulse, Rules, RunId, Status, TaskId, Timestamp,
+    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Rules, RunId, Status, TaskId,
+    Timestamp,
 };
 use peerwork_store::*;
 use std::sync::Arc;
@@ -150,6 +151,32 @@ impl Store for FaultyStore {
         call!(self, "steer", self.inner.steer(ids, filter, wish))
     }
 
+    async fn steer_once(
+        &self,
+        operation: OperationId,
+        ids: Vec<TaskId>,
+        filter: Filter,
+        wish: Wish,
+    ) -> Result<Vec<Steered>> {
+        call!(
+            self,
+            "steer once",
+            self.inner.steer_once(operation, ids, filter, wish)
+        )
+    }
+
+    async fn concluded(&self, operation: OperationId, wish: Wish) -> Result<Option<Tally>> {
+        call!(self, "concluded", self.inner.concluded(operation, wish))
+    }
+
+    async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()> {
+        call!(
+            self,
+            "conclude",
+            self.inner.conclude(operation, wish, tally)
+        )
+    }
+
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
         call!(self, "get", self.inner.get(ids))
     }
@@ -264,12 +291,17 @@ impl Store for FaultyStore {
                         );
                     }
                     Ended::Recorded(_) => {}
+                    Ended::Already(_) => self.history.happened("end repeated", (id, run)),
                     Ended::Lost => self.history.happened("end refused", (id, run)),
                 }
             }
             Ok(answers)
         };
         call!(self, "end", judged)
+    }
+
+    async fn try_suspect(&self, id: TaskId, run: RunId) -> Result<bool> {
+        call!(self, "try suspect", self.inner.try_suspect(id, run))
     }
 
     async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>> {

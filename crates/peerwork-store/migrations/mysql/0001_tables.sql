@@ -31,6 +31,7 @@ create table if not exists {prefix}ready (
     failures bigint not null,
     crashes bigint not null,
     child smallint not null,
+    ended_by binary(16),
     primary key (lane, rank_no, ready_at, id),
     unique key {prefix}ready_id (id)
 ) engine=InnoDB;
@@ -52,6 +53,7 @@ create table if not exists {prefix}running (
     child smallint not null,
     -- How many fenced transactions of this run were committed: by it, a lost answer is read back.
     commits bigint not null default 0,
+    trial smallint not null default 0,
     key {prefix}running_node (node, status)
 ) engine=InnoDB;
 
@@ -72,6 +74,7 @@ create table if not exists {prefix}parked (
     forced smallint not null,
     awaited bigint not null,
     child smallint not null,
+    ended_by binary(16),
     key {prefix}parked_due (due_at)
 ) engine=InnoDB;
 
@@ -134,4 +137,18 @@ create table if not exists {prefix}kind (
     id bigint not null primary key,
     name varbinary(255) not null,
     rules blob not null
+) engine=InnoDB;
+
+-- Operations that may be repeated under their ids, for a day: a row for each task with the answer in a, b, c; and, once a whole
+-- filter has been gone through, a row without a task and with the sums.
+create table if not exists {prefix}op (
+    id binary(16) not null,
+    task_id binary(16) not null,
+    wish varbinary(512) not null,
+    a bigint not null,
+    b bigint not null,
+    c bigint not null,
+    asked_at bigint not null,
+    primary key (id, task_id),
+    key {prefix}op_asked (asked_at)
 ) engine=InnoDB;

@@ -29,6 +29,7 @@ create table {schema}{prefix}ready (
     failures bigint not null,
     crashes bigint not null,
     child smallint not null,
+    ended_by uuid,
     primary key (lane, rank_no, ready_at, id)
 );
 create unique index {prefix}ready_id on {schema}{prefix}ready (id);
@@ -49,7 +50,8 @@ create table {schema}{prefix}running (
     started_at bigint not null,
     child smallint not null,
     -- How many fenced transactions of this run were committed: by it, a lost answer is read back.
-    commits bigint not null default 0
+    commits bigint not null default 0,
+    trial smallint not null default 0
 );
 create index {prefix}running_node on {schema}{prefix}running (node, status);
 
@@ -69,7 +71,8 @@ create table {schema}{prefix}parked (
     ready_at bigint not null,
     forced smallint not null,
     awaited bigint not null,
-    child smallint not null
+    child smallint not null,
+    ended_by uuid
 );
 create index {prefix}parked_due on {schema}{prefix}parked (due_at) where due_at is not null;
 
@@ -133,3 +136,17 @@ create table {schema}{prefix}kind (
     name text collate "C" not null,
     rules text not null
 );
+
+-- Operations that may be repeated under their ids, for a day: a row for each task with the answer in a, b, c; and, once a whole
+-- filter has been gone through, a row without a task and with the sums.
+create table {schema}{prefix}op (
+    id uuid not null,
+    task_id uuid not null,
+    wish text collate "C" not null,
+    a bigint not null,
+    b bigint not null,
+    c bigint not null,
+    asked_at bigint not null,
+    primary key (id, task_id)
+);
+create index {prefix}op_asked on {schema}{prefix}op (asked_at);

@@ -29,6 +29,7 @@ create table {prefix}ready (
     failures integer not null,
     crashes integer not null,
     child integer not null,
+    ended_by blob,
     primary key (lane, rank_no, ready_at, id)
 ) strict, without rowid;
 create unique index {prefix}ready_id on {prefix}ready (id);
@@ -49,7 +50,8 @@ create table {prefix}running (
     started_at integer not null,
     child integer not null,
     -- How many fenced transactions of this run were committed: by it, a lost answer is read back.
-    commits integer not null default 0
+    commits integer not null default 0,
+    trial integer not null default 0
 ) strict;
 create index {prefix}running_node on {prefix}running (node, status);
 
@@ -69,7 +71,8 @@ create table {prefix}parked (
     ready_at integer not null,
     forced integer not null,
     awaited integer not null,
-    child integer not null
+    child integer not null,
+    ended_by blob
 ) strict;
 create index {prefix}parked_due on {prefix}parked (due_at) where due_at is not null;
 
@@ -133,3 +136,17 @@ create table {prefix}kind (
     name text not null,
     rules text not null
 ) strict;
+
+-- Operations that may be repeated under their ids, for a day: a row for each task with the answer in a, b, c; and, once a whole
+-- filter has been gone through, a row without a task and with the sums.
+create table {prefix}op (
+    id blob not null,
+    task_id blob not null,
+    wish text not null,
+    a integer not null,
+    b integer not null,
+    c integer not null,
+    asked_at integer not null,
+    primary key (id, task_id)
+) strict, without rowid;
+create index {prefix}op_asked on {prefix}op (asked_at);

@@ -1,9 +1,11 @@
 //! What one call of the reference store does to its rows: find, decide, write.
 
 use super::table::Table;
+use crate::store::other_wish;
 use crate::*;
 use peerwork_core::{
-    Event, KindKey, Name, NodeId, Place, Rules, Status, Task, TaskId, Timestamp, Transition, decide,
+    Event, KindKey, Name, NodeId, OperationId, Place, Rules, Status, Task, TaskId, Timestamp,
+    Transition, decide,
 };
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -14,6 +16,15 @@ pub(super) struct Data {
     pub nodes: BTreeMap<NodeId, NodeEntry>,
     pub kinds: BTreeMap<KindKey, KindRow>,
     pub listeners: Vec<mpsc::Sender<Hint>>,
+    pub operations: BTreeMap<OperationId, Operation>,
+}
+
+/// What was asked under an operation's id, and what was answered.
+pub(super) struct Operation {
+    pub wish: Wish,
+    pub asked_at: Timestamp,
+    pub answers: BTreeMap<TaskId, Steered>,
+    pub concluded: Option<Tally>,
 }
 
 pub(super) struct NodeEntry {
@@ -36,11 +47,16 @@ impl Data {
     /// Writes what was decided about `id`, with everything that goes with it.
     pub fn apply(&mut self, id: TaskId, to: Task, now: Timestamp) {
         let parent = self.table.update(id, |row| {
-            let was_held = row.task.status.is_held();
+            let was = row.task.status;
+            let was_held = was.is_held();
             row.task = to;
+            row.on_trial &= to.status.is_held();
+            if Place::Done == was.place() || Place::Done == to.status.place() {
+                row.ended_by = None;
+            }
             match to.status.place() {
                 Place::Running => {}
-                Place::Done => row.finished_at = Some(now),
+                Place::Done => (row.run, row.finished_at) = (None, Some(now)),
                 Place::Ready | Place::Parked if was_held || row.finished_at.is_some() => {
                     (row.node, row.run, row.started_at, row.finished_at) = (None, None, None, None);
                 }
@@ -93,9 +109,32 @@ impl Data {
         }
     }
 
+    /// The operation with this id, begun if it is new.
+    pub fn operation(
+        &mut self,
+        id: OperationId,
+        wish: &Wish,
+        now: Timestamp,
+    ) -> Result<&mut Operation> {
+        let operation = self.operations.entry(id).or_insert_with(|| Operation {
+            wish: wish.clone(),
+            asked_at: now,
+            answers: BTreeMap::new(),
+            concluded: None,
+        });
+        if operation.wish != *wish {
+            return Err(other_wish(id, &operation.wish.to_string(), wish));
+        }
+        Ok(operation)
+    }
+
     pub fn end(&mut self, end: End, now: Timestamp) -> Ended {
         let Some(row) = self.table.held_by(end.id, end.run) else {
-            return Ended::Lost;
+            let row = self.table.rows.get(&end.id);
+            return match row.filter(|row| row.ended_by == Some(end.run)) {
+                Some(row) => Ended::Already(row.task.status),
+                None => Ended::Lost,
+            };
         };
         let task = row.task;
         match decide(&task, &end.rules, end.event, now) {
@@ -112,6 +151,14 @@ impl Data {
                     }
                 });
                 self.apply(end.id, to, now);
+                self.table.update(end.id, |row| {
+                    if to.status.place() == Place::Done {
+                        row.run = Some(end.run);
+                    }
+                    if !to.status.is_held() {
+                        row.ended_by = Some(end.run);
+                    }
+                });
                 Ended::Recorded(to.status)
             }
             Ok(Transition::Same) => Ended::Recorded(task.status),
@@ -126,6 +173,7 @@ impl Data {
         };
         self.table.update(id, |row| {
             (row.node, row.run, row.started_at) = (Some(claim.node), Some(claim.run), Some(now));
+            row.ended_by = None;
         });
         self.apply(id, to, now);
         let row = &self.table.rows[&id];

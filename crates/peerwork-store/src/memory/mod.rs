@@ -6,13 +6,14 @@
 mod data;
 mod table;
 
+use crate::store::other_wish;
 use crate::*;
 use async_trait::async_trait;
 use data::{Data, NodeEntry};
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId, PAGE_MAX,
-    PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Rules, RunId, Status, TOMBSTONE_MS, Task, TaskId,
-    Timestamp, Transition, bounded_error, decide,
+    BATCH_MAX, BeatAnswer, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId, OperationId,
+    PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Rules, RunId, Status, TOMBSTONE_MS, Task,
+    TaskId, Timestamp, Transition, bounded_error, decide,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -134,6 +135,48 @@ impl Store for MemoryStore {
             .into_iter()
             .map(|id| data.steer(id, &filter, &wish, now))
             .collect())
+    }
+
+    async fn steer_once(
+        &self,
+        operation: OperationId,
+        ids: Vec<TaskId>,
+        filter: Filter,
+        wish: Wish,
+    ) -> Result<Vec<Steered>> {
+        bounded(&ids)?;
+        let (now, mut data) = (self.time(), self.data());
+        let mut answers = Vec::with_capacity(ids.len());
+        for id in ids {
+            let before = data.operation(operation, &wish, now)?.answers.get(&id);
+            answers.push(match before.copied() {
+                Some(answer) => answer,
+                None => {
+                    let answer = data.steer(id, &filter, &wish, now);
+                    if answer != Steered::NotFound {
+                        let operation = data.operation(operation, &wish, now)?;
+                        operation.answers.insert(id, answer);
+                    }
+                    answer
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn concluded(&self, operation: OperationId, wish: Wish) -> Result<Option<Tally>> {
+        match self.data().operations.get(&operation) {
+            None => Ok(None),
+            Some(begun) if begun.wish == wish => Ok(begun.concluded),
+            Some(begun) => Err(other_wish(operation, &begun.wish.to_string(), &wish)),
+        }
+    }
+
+    async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()> {
+        let (now, mut data) = (self.time(), self.data());
+        let operation = data.operation(operation, &wish, now)?;
+        operation.concluded.get_or_insert(tally);
+        Ok(())
     }
 
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
@@ -374,13 +417,22 @@ impl Store for MemoryStore {
             data.table.update(save.id, |row| {
                 if save.checkpoint.is_some() {
                     row.checkpoint = save.checkpoint;
-                    row.task.crashes = 0;
+                    (row.task.crashes, row.on_trial) = (0, false);
                 }
                 row.progress = save.progress.or(row.progress);
                 Saved::Kept(row.task.status)
             })
         };
         Ok(saves.into_iter().map(&mut save_one).collect())
+    }
+
+    async fn try_suspect(&self, id: TaskId, run: RunId) -> Result<bool> {
+        let mut data = self.data();
+        if data.table.held_by(id, run).is_none() {
+            return Ok(false);
+        }
+        data.table.update(id, |row| row.on_trial = true);
+        Ok(true)
     }
 
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {
@@ -475,7 +527,10 @@ impl Store for MemoryStore {
         for id in ids.into_iter().take(limit) {
             let row = &data.table.rows[&id];
             let (task, rules) = (row.task, data.rules(&row.kind));
-            if let Ok(Transition::To(to)) = decide(&task, &rules, Event::DeadOwner, now) {
+            let dead_owner = Event::DeadOwner {
+                on_trial: row.on_trial,
+            };
+            if let Ok(Transition::To(to)) = decide(&task, &rules, dead_owner, now) {
                 if matches!(to.status, Status::Failed | Status::CleanupFailed) {
                     let text = crate::record::death_text(&to);
                     data.table.update(id, |row| row.fail(now, &text));
@@ -501,8 +556,14 @@ impl Store for MemoryStore {
         for id in &tombs {
             data.table.remove(*id);
         }
-        let Data { table, nodes, .. } = &mut *data;
+        let Data {
+            table,
+            nodes,
+            operations,
+            ..
+        } = &mut *data;
         nodes.retain(|id, entry| !old(entry.died_at) || table.held_count(*id) > 0);
+        operations.retain(|_, operation| !old(Some(operation.asked_at)));
         Ok(tombs.len())
     }
 

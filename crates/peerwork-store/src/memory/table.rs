@@ -21,6 +21,10 @@ pub(super) struct Row {
     pub output: Option<Vec<u8>>,
     pub failures: Vec<Failure>,
     pub awaited: u32,
+    /// Whether its run is that of a suspect.
+    pub on_trial: bool,
+    /// The run that ended by itself and has brought it where it is.
+    pub ended_by: Option<RunId>,
     pub inbox: BTreeSet<TaskId>,
 }
 
@@ -45,6 +49,8 @@ impl Row {
             output: None,
             failures: Vec::new(),
             awaited: 0,
+            on_trial: false,
+            ended_by: None,
             inbox: BTreeSet::new(),
         }
     }

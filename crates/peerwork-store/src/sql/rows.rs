@@ -56,6 +56,7 @@ pub(crate) static READY: Table = Table {
         Column("failures", Int),
         Column("crashes", Int),
         Column("child", Int),
+        Column("ended_by", Id),
     ],
 };
 
@@ -96,6 +97,7 @@ pub(crate) static PARKED: Table = Table {
         Column("forced", Int),
         Column("awaited", Int),
         Column("child", Int),
+        Column("ended_by", Id),
     ],
 };
 
@@ -146,6 +148,11 @@ pub(crate) struct Placed {
     pub finished_at: Option<Timestamp>,
     /// While it waits, or is paused in its waiting: for how many children.
     pub awaited: u32,
+    /// While it is held: whether it is tried as a suspect.
+    pub on_trial: bool,
+    /// While it is ready or parked: the run that brought it there by its own end, so that a repetition of that end is
+    /// known as one. In `done` that is `run`.
+    pub ended_by: Option<RunId>,
 }
 
 impl Placed {
@@ -170,6 +177,8 @@ impl Placed {
             started_at: None,
             finished_at: None,
             awaited: 0,
+            on_trial: false,
+            ended_by: None,
         }
     }
 
@@ -184,12 +193,13 @@ impl Placed {
             ..self.clone()
         };
         match to.status.place() {
-            Place::Running => {}
+            Place::Running => row.ended_by = None,
             Place::Ready | Place::Parked => {
                 (row.run, row.node, row.started_at, row.finished_at) = (None, None, None, None);
             }
-            Place::Done => row.finished_at = Some(now),
+            Place::Done => (row.run, row.ended_by, row.finished_at) = (None, None, Some(now)),
         }
+        row.on_trial &= to.status.is_held();
         if to.status != Status::Waiting && to.returns_to != Some(Status::Waiting) {
             row.awaited = 0;
         }
@@ -220,6 +230,7 @@ impl Placed {
                 task.failures.into(),
                 task.crashes.into(),
                 self.child.into(),
+                self.ended_by.into(),
             ]),
             Place::Running => bulk.row([
                 self.id.into(),
@@ -252,6 +263,7 @@ impl Placed {
                 task.forced.into(),
                 self.awaited.into(),
                 self.child.into(),
+                self.ended_by.into(),
             ]),
             Place::Done => bulk.row([
                 self.id.into(),
@@ -288,14 +300,15 @@ impl Placed {
 fn columns(place: Place) -> &'static str {
     match place {
         Place::Ready => {
-            "id, status, ready_at, attempt, failures, crashes, lane, kind, child, rank_no"
+            "id, status, ready_at, attempt, failures, crashes, lane, kind, child, rank_no, ended_by"
         }
         Place::Running => {
-            "id, status, ready_at, attempt, failures, crashes, lane, kind, child, priority, run_id, node, started_at"
+            "id, status, ready_at, attempt, failures, crashes, lane, kind, child, priority, run_id, node, started_at, \
+             trial"
         }
         Place::Parked => {
             "id, status, ready_at, attempt, failures, crashes, lane, kind, child, priority, returns_to, wake_at, \
-             forced, awaited"
+             forced, awaited, ended_by"
         }
         Place::Done => {
             "id, status, ready_at, attempt, failures, crashes, run_id, node, started_at, finished_at"
@@ -337,12 +350,14 @@ pub(crate) fn read_columns(place: Place, row: &mut Row<'_>) -> Result<Placed, Fa
             // The lane of its cleanups is made of that of its runs; the same step leads back.
             placed.lane = placed.lane.of(placed.task.status.work());
             placed.priority = Rank(i32::try_from(row.int()?).unwrap_or_default()).priority();
+            placed.ended_by = row.opt_id()?.map(RunId);
         }
         Place::Running => {
             placed.priority = small(row.int()?);
             placed.run = row.opt_id()?.map(RunId);
             placed.node = row.opt_id()?.map(NodeId);
             placed.started_at = row.opt_time()?;
+            placed.on_trial = row.flag()?;
         }
         Place::Parked => {
             placed.priority = small(row.int()?);
@@ -350,6 +365,7 @@ pub(crate) fn read_columns(place: Place, row: &mut Row<'_>) -> Result<Placed, Fa
             placed.task.wake_at = row.opt_time()?;
             placed.task.forced = row.flag()?;
             placed.awaited = row.count()?;
+            placed.ended_by = row.opt_id()?.map(RunId);
         }
         Place::Done => {
             placed.run = row.opt_id()?.map(RunId);

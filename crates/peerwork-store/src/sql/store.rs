@@ -11,8 +11,9 @@ use super::ops::glance::Look;
 use super::ops::lanes::Lanes;
 use super::ops::list::List;
 use super::ops::nodes::{DeclareDead, Kinds, Nodes, Now, Publish, Register, RenewLease, Retire};
+use super::ops::operations::{Conclude, Concluded};
 use super::ops::read::{Failures, Get, HeldRuns, Outputs, ReadPayload, Verify};
-use super::ops::save::SaveRuns;
+use super::ops::save::{SaveRuns, TrySuspect};
 use super::ops::steer::Steer;
 use super::ops::upkeep::{Promote, Prune, Sweep, Wake};
 use super::schema::{self, MigrationStatus};
@@ -20,8 +21,8 @@ use super::tx::Tx;
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse,
-    Rules, RunId, Status, TaskId, Timestamp,
+    BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, PAGE_MAX,
+    PAYLOAD_BYTES_MAX, Pulse, Rules, RunId, Status, TaskId, Timestamp,
 };
 use std::collections::HashSet;
 
@@ -137,7 +138,51 @@ impl Store for SqlStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.engine.write(Steer { ids, filter, wish }).await
+        let operation = None;
+        self.engine
+            .write(Steer {
+                ids,
+                filter,
+                wish,
+                operation,
+            })
+            .await
+    }
+
+    async fn steer_once(
+        &self,
+        operation: OperationId,
+        ids: Vec<TaskId>,
+        filter: Filter,
+        wish: Wish,
+    ) -> Result<Vec<Steered>> {
+        check_batch("steer tasks", &ids)?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let operation = Some(operation);
+        self.engine
+            .write(Steer {
+                ids,
+                filter,
+                wish,
+                operation,
+            })
+            .await
+    }
+
+    async fn concluded(&self, operation: OperationId, wish: Wish) -> Result<Option<Tally>> {
+        self.engine.read(Concluded { operation, wish }).await
+    }
+
+    async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()> {
+        self.engine
+            .write(Conclude {
+                operation,
+                wish,
+                tally,
+            })
+            .await
     }
 
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
@@ -245,6 +290,10 @@ impl Store for SqlStore {
             return Ok(Vec::new());
         }
         self.engine.write(SaveRuns { saves }).await
+    }
+
+    async fn try_suspect(&self, id: TaskId, run: RunId) -> Result<bool> {
+        self.engine.write(TrySuspect { id, run }).await
     }
 
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {

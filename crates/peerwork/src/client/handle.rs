@@ -2,7 +2,7 @@
 
 use super::{Client, TaskWatch};
 use crate::{Error, Result, TaskKind, Untyped, payload};
-use peerwork_core::{Name, Refused, State, Status, TaskId};
+use peerwork_core::{Name, OperationId, Refused, State, Status, TaskId};
 use peerwork_store::{Failure, Payload, Steered, TaskRecord, Wish};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -20,6 +20,7 @@ use std::marker::PhantomData;
 pub struct TaskHandle<H = Untyped> {
     client: Client,
     id: TaskId,
+    operation: Option<OperationId>,
     kind: PhantomData<fn() -> H>,
 }
 
@@ -28,6 +29,7 @@ impl<H> Clone for TaskHandle<H> {
         Self {
             client: self.client.clone(),
             id: self.id,
+            operation: self.operation,
             kind: PhantomData,
         }
     }
@@ -44,6 +46,7 @@ impl<H: TaskKind> TaskHandle<H> {
         Self {
             client,
             id,
+            operation: None,
             kind: PhantomData,
         }
     }
@@ -56,6 +59,18 @@ impl<H: TaskKind> TaskHandle<H> {
     /// The same task without its type.
     pub fn untyped(&self) -> TaskHandle {
         self.client.untyped(self.id)
+    }
+
+    /// The same handle for one operation under an id of the caller's, such as that of a request: whoever repeats the operation
+    /// with this id within a day, on whatever client, gets the same answer and changes nothing more, whatever others have
+    /// done to the task meanwhile.
+    ///
+    /// An id is for one operation: using it for another one is an [`is_invalid`](Error::is_invalid) error.
+    pub fn operation(&self, id: OperationId) -> Self {
+        Self {
+            operation: Some(id),
+            ..self.clone()
+        }
     }
 
     /// The task as it is now, without its payloads. A deleted one is shown for a day.
@@ -135,7 +150,7 @@ impl<H: TaskKind> TaskHandle<H> {
     async fn steer(&self, what: &str, wish: Wish) -> Result<Status> {
         let answers = self
             .client
-            .steer(vec![self.id], self.client.scope(), wish)
+            .steer(vec![self.id], self.client.scope(), wish, self.operation)
             .await?;
         match answers.first().copied().unwrap_or(Steered::NotFound) {
             Steered::Changed(status) | Steered::Unchanged(status) => Ok(status),

@@ -5,13 +5,13 @@ mod tasks;
 mod watch;
 
 pub use handle::TaskHandle;
-pub use tasks::{Steering, Tasks};
+pub use tasks::Tasks;
 pub use watch::TaskWatch;
 
 use crate::batch::Batcher;
 use crate::hub::Hub;
 use crate::{Database, Draft, Env, Error, Result, TaskKind, Untyped};
-use peerwork_core::{BATCH_MAX, Name, TaskId, Timestamp};
+use peerwork_core::{BATCH_MAX, Name, OperationId, TaskId, Timestamp};
 use peerwork_store::{
     Created, Filter, Hint, KindRow, NewTask, NodeRow, Steered, Store, TaskRecord, Wish,
 };
@@ -346,8 +346,13 @@ impl Client {
         ids: Vec<TaskId>,
         filter: Filter,
         wish: Wish,
+        operation: Option<OperationId>,
     ) -> Result<Vec<Steered>> {
-        let steered = self.inner.store.steer(ids, filter, wish).await?;
+        let store = &self.inner.store;
+        let steered = match operation {
+            Some(operation) => store.steer_once(operation, ids, filter, wish).await?,
+            None => store.steer(ids, filter, wish).await?,
+        };
         if steered.iter().any(|one| matches!(one, Steered::Changed(_))) {
             self.inner.hub.tell(Hint::ALL);
         }

@@ -2,8 +2,8 @@
 
 use super::Client;
 use crate::{Error, Result};
-use peerwork_core::{Name, PAGE_MAX, State, TaskId};
-use peerwork_store::{Cursor, Filter, Page, Steered, TaskRecord, Wish};
+use peerwork_core::{Name, OperationId, PAGE_MAX, State, TaskId};
+use peerwork_store::{Cursor, Filter, Page, Tally, TaskRecord, Wish};
 
 /// A filter over tasks. Every condition that is given must hold; without any, all tasks that are not deleted are meant.
 #[derive(Clone)]
@@ -15,18 +15,8 @@ pub struct Tasks {
     limit: usize,
     /// It asks for a user that is not the client's: no task is both's.
     nobodys: bool,
+    operation: Option<OperationId>,
     invalid: Option<String>,
-}
-
-/// What an operation on a filter did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Steering {
-    /// Tasks that it changed.
-    pub changed: u64,
-    /// Tasks that were so already.
-    pub unchanged: u64,
-    /// Tasks in whose status it has no effect.
-    pub refused: u64,
 }
 
 impl Tasks {
@@ -44,6 +34,7 @@ impl Tasks {
             after: None,
             limit: Self::LIMIT,
             nobodys: false,
+            operation: None,
             invalid: None,
         }
     }
@@ -104,6 +95,14 @@ impl Tasks {
         self
     }
 
+    /// Steers them as one operation under an id of the caller's: whoever repeats it with this id within a day gets the same
+    /// sums and changes nothing more, also not what has come to match the filter since. An operation that was cut off half
+    /// way goes on where it was.
+    pub fn operation(mut self, id: OperationId) -> Self {
+        self.operation = Some(id);
+        self
+    }
+
     /// At most so many on a page; at most 1,000, by default 100.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit.clamp(1, PAGE_MAX);
@@ -161,7 +160,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`list`](Self::list). What was done before an error stays done; repeat the call for the rest.
-    pub async fn run(self) -> Result<Steering> {
+    pub async fn run(self) -> Result<Tally> {
         self.steer(Wish::Run).await
     }
 
@@ -169,7 +168,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn resume(self) -> Result<Steering> {
+    pub async fn resume(self) -> Result<Tally> {
         self.steer(Wish::Resume).await
     }
 
@@ -177,7 +176,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn pause(self) -> Result<Steering> {
+    pub async fn pause(self) -> Result<Tally> {
         self.steer(Wish::Pause).await
     }
 
@@ -185,7 +184,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn delete(self) -> Result<Steering> {
+    pub async fn delete(self) -> Result<Tally> {
         self.steer(Wish::Delete).await
     }
 
@@ -193,7 +192,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn force_delete(self) -> Result<Steering> {
+    pub async fn force_delete(self) -> Result<Tally> {
         self.steer(Wish::ForceDelete).await
     }
 
@@ -201,7 +200,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn rerun(self) -> Result<Steering> {
+    pub async fn rerun(self) -> Result<Tally> {
         self.steer(Wish::Rerun).await
     }
 
@@ -209,10 +208,10 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn move_to(mut self, group: &str) -> Result<Steering> {
+    pub async fn move_to(mut self, group: &str) -> Result<Tally> {
         match self.name("group", group) {
             Some(name) => self.steer(Wish::MoveTo(name)).await,
-            None => self.checked().map(|_| Steering::default()),
+            None => self.checked().map(|_| Tally::default()),
         }
     }
 
@@ -220,38 +219,47 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn set_priority(self, priority: i16) -> Result<Steering> {
+    pub async fn set_priority(self, priority: i16) -> Result<Tally> {
         self.steer(Wish::Priority(priority)).await
     }
 
     /// Steers page by page. Each task is checked against the filter again when it is written, so that one which has
     /// just been moved or finished is left alone.
-    async fn steer(self, wish: Wish) -> Result<Steering> {
+    async fn steer(self, wish: Wish) -> Result<Tally> {
         let this = self.checked()?;
         if this.nobodys {
-            return Ok(Steering::default());
+            return Ok(Tally::default());
         }
-        let (client, mut after, mut sum) = (this.client, this.after, Steering::default());
+        if let Some(operation) = this.operation {
+            let store = this.client.inner.store.clone();
+            if let Some(tally) = store.concluded(operation, wish.clone()).await? {
+                return Ok(tally);
+            }
+            let tally = this.steer_pages(&wish).await?;
+            store.conclude(operation, wish, tally).await?;
+            return Ok(tally);
+        }
+        this.steer_pages(&wish).await
+    }
+
+    async fn steer_pages(self, wish: &Wish) -> Result<Tally> {
+        let (client, mut after, mut tally) = (self.client, self.after, Tally::default());
         loop {
             let page = client
                 .inner
                 .store
-                .list(this.filter.clone(), after, PAGE_MAX)
+                .list(self.filter.clone(), after, PAGE_MAX)
                 .await?;
             let ids: Vec<_> = page.tasks.iter().map(|task| task.id).collect();
             if !ids.is_empty() {
-                for answer in client.steer(ids, this.filter.clone(), wish.clone()).await? {
-                    match answer {
-                        Steered::Changed(_) => sum.changed += 1,
-                        Steered::Unchanged(_) => sum.unchanged += 1,
-                        Steered::Refused(..) => sum.refused += 1,
-                        Steered::NotFound => {}
-                    }
+                let (filter, wish) = (self.filter.clone(), wish.clone());
+                for answer in client.steer(ids, filter, wish, self.operation).await? {
+                    tally.count(answer);
                 }
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(sum),
+                None => return Ok(tally),
             }
         }
     }

@@ -44,6 +44,14 @@ async fn beat(core: Arc<Core>, store: Arc<dyn Store>, mut card: NodeCard) {
             () = core.ended.cancelled() => return,
             () = env.sleep_until(core.lease.due()) => {}
         }
+        if core.is_wedged() {
+            tracing::error!(
+                node = %core.lease.node(),
+                "nothing runs on this node's runtime any more, some code blocks it; not beating, so that peers take its tasks over"
+            );
+            core.lease.failed(env.now());
+            continue;
+        }
         let (node, pulse) = core.lease.send(env.now());
         let answer = store.beat(node, pulse, card.ttl_ms).await;
         if core.ended.is_cancelled() {
@@ -56,8 +64,12 @@ async fn beat(core: Arc<Core>, store: Arc<dyn Store>, mut card: NodeCard) {
                     tracing::warn!(%node, "declared dead by a peer; dropping every run and starting anew");
                     reincarnate(&core, &*store, &env, &mut card).await;
                 }
-                Heard::HistoryLost => {
-                    tracing::error!(%node, "the database has lost acknowledged history; dropping every run and starting anew");
+                Heard::HistoryLost { has_row: true } => {
+                    tracing::error!(%node, "the database has lost acknowledged history; verifying every run");
+                    core.doubt();
+                }
+                Heard::HistoryLost { has_row: false } => {
+                    tracing::error!(%node, "the database has lost acknowledged history, this node with it; dropping every run and starting anew");
                     reincarnate(&core, &*store, &env, &mut card).await;
                 }
             },

@@ -164,7 +164,7 @@ async fn claim(
         .expect("no panic under the lock")
         .claimed(got);
     for task in claimed {
-        let control = Arc::new(Control::new());
+        let control = Arc::new(Control::new(core.runs_on(&task.kind)));
         if core.draining.is_cancelled() {
             control.tell(crate::Reason::Drain);
         }

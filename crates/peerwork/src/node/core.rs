@@ -6,12 +6,14 @@ use crate::batch::Batcher;
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
-use peerwork_core::{BATCH_MAX, Credits, Name, Policy, Rules, RunId, State, TaskId, Work};
+use peerwork_core::{
+    BATCH_MAX, Credits, Mono, Name, OnUnreachable, Policy, Rules, RunId, State, TaskId, Work,
+};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -42,6 +44,14 @@ pub(crate) struct Core {
     pub ended: CancellationToken,
     /// Everything the node has spawned.
     pub tasks: TaskTracker,
+    /// Held by the one suspect that is on trial.
+    pub trial: Arc<Semaphore>,
+    /// When the runtime last ran anything, in microseconds of this machine's clock.
+    pub ticked: AtomicU64,
+    /// Set when the database has lost history: every run is to be verified.
+    pub doubted: AtomicBool,
+    /// Whether runs whose kind leaves it to the database go on without a lease.
+    pub is_embedded: bool,
     pub count: Count,
     /// Connections for runs' own transactions, once one of them has asked for it.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -198,6 +208,37 @@ impl Core {
         if let Some(held) = runs.get(&id).filter(|held| held.run == run) {
             held.control.tell(reason);
         }
+    }
+
+    /// Whether the node's runtime has run nothing for a whole lease.
+    pub fn is_wedged(&self) -> bool {
+        let ticked = Mono(self.ticked.load(Ordering::Relaxed));
+        self.lease.times.is_wedged(ticked, self.client.env.now())
+    }
+
+    /// Has every run verified at the next look, which is at once.
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+        self.look.notify_one();
+    }
+
+    /// Whether a run of this kind goes on while the lease cannot be renewed.
+    pub fn runs_on(&self, kind: &Name) -> bool {
+        let rules = self.registry.get(kind);
+        match rules.map_or(OnUnreachable::Auto, |entry| entry.rules.on_unreachable) {
+            OnUnreachable::Auto => self.is_embedded,
+            OnUnreachable::Stop => false,
+            OnUnreachable::RunOn => true,
+        }
+    }
+
+    /// Drops the futures of the runs that must not outlive the lease; answers how many.
+    pub fn fence(&self) -> usize {
+        let runs = self.runs.lock().expect("no panic under the lock");
+        let fenced = runs.values().filter(|held| !held.control.runs_on);
+        fenced
+            .inspect(|held| held.control.kill(Reason::LeaseLost))
+            .count()
     }
 
     /// Drops the futures of all runs: the node may not believe any more that it holds them.

@@ -1,7 +1,7 @@
-//! The fence: drops every run of the node when its lease is over, also those that wait and are not polled.
+//! The fence: drops the runs of the node when its lease is over, also those that wait and are not polled; but for those
+//! whose kind runs on while its database is away.
 
 use super::Core;
-use crate::Reason;
 use std::sync::Arc;
 
 pub(super) async fn run(core: Arc<Core>) {
@@ -16,9 +16,9 @@ pub(super) async fn run(core: Arc<Core>) {
         if !core.lease.is_fenced(node, env.now()) {
             continue;
         }
-        if core.held() > 0 {
-            tracing::error!(%node, runs = core.held(), "no beat was acknowledged in time; dropping every run");
-            core.kill_all(Reason::LeaseLost);
+        let dropped = core.fence();
+        if dropped > 0 {
+            tracing::error!(%node, runs = dropped, "no beat was acknowledged in time; dropped the runs");
         }
         // Until a beat is acknowledged again there is nothing to do but to look whether one was.
         tokio::select! {

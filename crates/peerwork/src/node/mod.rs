@@ -6,7 +6,9 @@
 //! | `claimer` | turns free credits into claimed tasks |
 //! | `runner` | one task: slot, handler, end |
 //! | `upkeep` | the periodic look: wishes, deaths, rescues, due tasks |
-//! | `fence` | drops every run when the lease is over |
+//! | `trial` | suspects of its predecessors' deaths, one at a time |
+//! | `fence` | drops the runs when the lease is over |
+//! | `pulse` | shows that the runtime runs, and notices when it did not |
 //! | `drain` | hands everything over |
 
 mod beat;
@@ -15,8 +17,10 @@ mod core;
 mod drain;
 mod fence;
 mod lease;
+mod pulse;
 mod registry;
 mod runner;
+mod trial;
 mod upkeep;
 
 pub(crate) use core::Core;
@@ -34,6 +38,7 @@ use registry::Registry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -268,6 +273,10 @@ impl NodeBuilder {
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            trial: Arc::new(Semaphore::new(1)),
+            ticked: AtomicU64::new(self.env.now().0),
+            doubted: AtomicBool::new(false),
+            is_embedded: self.database.is_embedded(),
             count: Count::default(),
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
             committer: std::sync::OnceLock::new(),
@@ -278,6 +287,7 @@ impl NodeBuilder {
         })?;
         core.tasks.spawn(listen(core.clone()));
         core.tasks.spawn(relay(core.clone()));
+        core.tasks.spawn(pulse::run(core.clone()));
         core.tasks.spawn(fence::run(core.clone()));
         core.tasks.spawn(upkeep::run(core.clone()));
         core.tasks.spawn(claimer::run(core.clone()));

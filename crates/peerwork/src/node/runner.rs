@@ -3,11 +3,12 @@
 use super::Core;
 use super::core::Turn;
 use super::registry::{Entry, Outcome};
+use super::trial::{self, Trial};
 use crate::Reason;
 use crate::run::Control;
 use crate::task_error::Cause;
 use peerwork_core::{
-    Credits, Event, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work,
+    Credits, Event, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work, blame,
 };
 use peerwork_store::{Claimed, End, Ended};
 use std::future::Future;
@@ -15,6 +16,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How a handler's future ended.
 enum Ending {
@@ -22,7 +24,7 @@ enum Ending {
     Returned(Outcome),
     /// It was dropped: by its deadline, or because the lease is over.
     Dropped(Reason),
-    /// It never began: no slot was free in time, and a peer may have one.
+    /// It never began: no slot (or no trial, for a suspect) was free in time, and a peer may have one.
     NotStarted,
 }
 
@@ -120,6 +122,7 @@ impl Facts {
     fn end(&self, core: &Core, control: &Control, ending: Ending) -> End {
         let outcome = match ending {
             Ending::Dropped(Reason::Deadline) => return self.as_end(Event::Deadline),
+            Ending::Dropped(Reason::Timeout) => return self.timed_out(core),
             Ending::Dropped(_) | Ending::NotStarted => return self.as_end(Event::Stopped),
             Ending::Returned(outcome) => outcome,
         };
@@ -145,6 +148,7 @@ impl Facts {
                     ..self.as_end(event)
                 }
             }
+            _ if control.reason() == Some(Reason::Timeout) => self.timed_out(core),
             // Once it was told to stop, whatever error that led to is no failure.
             _ if control.reason().is_some() => self.as_end(Event::Stopped),
             Cause::Stopped(stop) => {
@@ -156,6 +160,12 @@ impl Facts {
                 retry_after,
             } => self.failed(core, text, permanent, retry_after),
         }
+    }
+
+    fn timed_out(&self, core: &Core) -> End {
+        let timeout_ms = self.rules.progress_timeout_ms.unwrap_or_default();
+        let text = format!("no checkpoint and no progress for {timeout_ms} ms");
+        self.failed(core, text, false, None)
     }
 
     fn failed(
@@ -190,15 +200,17 @@ async fn execute(
     node: NodeId,
     turn: Turn,
 ) -> Ending {
-    let stopped = control.stopped();
-    let slot = tokio::select! {
+    let admitted = tokio::select! {
         biased;
-        () = stopped => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
-        slot = turn.comes() => slot,
-        () = tokio::time::sleep(Duration::from_millis(Credits::GIVE_BACK_MS)) => return Ending::NotStarted,
+        () = control.stopped() => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
+        admitted = admit(core, &claimed, turn) => admitted,
+    };
+    let Some((slot, trial)) = admitted else {
+        return Ending::NotStarted;
     };
     let work = guarded(
         core,
+        control,
         node,
         entry.start(core.clone(), control.clone(), claimed),
     );
@@ -206,22 +218,78 @@ async fn execute(
         biased;
         () = control.killed.cancelled() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
         () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
+        () = silent(control, facts) => Ending::Dropped(Reason::Timeout),
+        () = trial::last(trial, control) => unreachable!("it never returns"),
         ending = work => ending,
     };
     drop(slot);
     ending
 }
 
-/// Checks the lease before each poll: past its deadline the future is not polled any more.
-async fn guarded(core: &Core, node: NodeId, work: impl Future<Output = Outcome>) -> Ending {
+/// Waits for what a run needs before it begins: a slot, and a suspect its trial. None if that did not come in time.
+///
+/// Dropping the future leaves all lines.
+async fn admit(
+    core: &Core,
+    claimed: &Claimed,
+    turn: Turn,
+) -> Option<(OwnedSemaphorePermit, Option<Trial>)> {
+    let crashes = claimed.task.crashes;
+    if !blame::is_suspect(crashes) {
+        return Some((in_time(turn).await?, None));
+    }
+    // It must not stand in the line for a slot meanwhile, and keep one that it cannot use.
+    drop(turn);
+    let trial = Trial::comes(core, crashes).await?;
+    let slot = in_time(core.slots(claimed.task.status.work()).line_up()).await?;
+    Trial::begin(core, claimed)
+        .await
+        .then_some((slot, Some(trial)))
+}
+
+async fn in_time(turn: Turn) -> Option<OwnedSemaphorePermit> {
+    let patience = Duration::from_millis(Credits::GIVE_BACK_MS);
+    tokio::time::timeout(patience, turn.comes()).await.ok()
+}
+
+/// Checks the lease before each poll: past its deadline the future is not polled any more, unless its kind runs on.
+async fn guarded(
+    core: &Core,
+    control: &Control,
+    node: NodeId,
+    work: impl Future<Output = Outcome>,
+) -> Ending {
     let mut work = pin!(work);
     std::future::poll_fn(|context| {
-        if core.lease.is_fenced(node, core.client.env.now()) {
+        let is_over = if control.runs_on {
+            core.lease.node() != node
+        } else {
+            core.lease.is_fenced(node, core.client.env.now())
+        };
+        if is_over {
             return Poll::Ready(Ending::Dropped(Reason::LeaseLost));
         }
         work.as_mut().poll(context).map(Ending::Returned)
     })
     .await
+}
+
+/// Returns when a run has been silent for longer than its kind allows, and has not ended after it was told so.
+async fn silent(control: &Control, facts: &Facts) {
+    let Some(timeout_ms) = facts.rules.progress_timeout_ms else {
+        return std::future::pending().await;
+    };
+    loop {
+        control.has_moved();
+        tokio::time::sleep(Duration::from_millis(timeout_ms)).await;
+        // Whoever was told to stop has another deadline.
+        if !control.has_moved() && control.reason().is_none() {
+            break;
+        }
+    }
+    tracing::warn!(task = %facts.id, kind = %facts.kind, timeout_ms, "no progress in time; told to stop");
+    control.tell(Reason::Timeout);
+    tokio::time::sleep(Duration::from_millis(facts.rules.pause_deadline_ms)).await
 }
 
 /// Returns when a run must be dropped, because it was told to stop and has had its kind's time to do so.
@@ -230,7 +298,8 @@ async fn past_deadline(core: &Core, control: &Control, facts: &Facts) {
         control.stopped().await;
         tokio::time::sleep(Duration::from_millis(facts.rules.pause_deadline_ms)).await;
         match (control.reason(), facts.rules.on_pause_deadline) {
-            (Some(Reason::Delete), _) | (Some(Reason::Pause), OnPauseDeadline::Force) => return,
+            (Some(Reason::Delete | Reason::LeaseLost), _)
+            | (Some(Reason::Pause), OnPauseDeadline::Force) => return,
             (Some(Reason::Pause), OnPauseDeadline::Refuse) => {
                 if let Some(Ended::Recorded(Status::Running)) =
                     core.end(facts.as_end(Event::Deadline)).await
@@ -262,7 +331,7 @@ async fn finish(core: &Core, end: End, facts: &Facts, work: Work, started: bool)
 /// What an end that is recorded leads to. `stopped`: the run gave its task back.
 async fn conclude(core: &Core, ended: Ended, facts: &Facts, started: bool, stopped: bool) {
     match ended {
-        Ended::Recorded(status) => {
+        Ended::Recorded(status) | Ended::Already(status) => {
             tracing::debug!(task = %facts.id, kind = %facts.kind, %status, "run ended");
             if started {
                 core.count_end(stopped && status == Status::Resuming);

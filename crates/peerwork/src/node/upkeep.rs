@@ -8,12 +8,15 @@ use crate::run::wished;
 use peerwork_core::{BATCH_MAX, Event, Mono, Rules, TaskId, Timestamp, Watch};
 use peerwork_store::{End, Ended, Glance, Result, Save};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// From one look to the next, at most.
 const LOOK_MS: u64 = 1_000;
 /// From one pruning to the next.
 const PRUNE_MS: u64 = 600_000;
+/// Looks in a row at which the node's list and the database's differ, before that is looked into.
+const MISMATCHES: u32 = 2;
 /// The shortest time between two looks that hints ask for.
 const LOOK_GAP: Duration = Duration::from_millis(2);
 
@@ -44,17 +47,26 @@ pub(super) async fn run(core: Arc<Core>) {
         }
         write_progress(&core).await;
         if env.now() >= prune_at {
-            prune_at = env.now().plus_ms(PRUNE_MS);
-            if let Err(error) = core.store.prune(BATCH_MAX).await {
-                tracing::warn!(%error, "cannot prune; trying again later");
-            }
+            // Where there is more than a batch, the next one comes with the next look.
+            let pause_ms = match core.store.prune(BATCH_MAX).await {
+                Ok(pruned) if pruned >= BATCH_MAX => 0,
+                Ok(_) => PRUNE_MS,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot prune; trying again later");
+                    PRUNE_MS
+                }
+            };
+            prune_at = env.now().plus_ms(pause_ms);
         }
     }
 }
 
 /// A peer is watched only by looks that are at most two of its beats apart, and all nodes are taken to beat alike.
+///
+/// A tenth of it is random, so that nodes which were started together do not look together.
 fn look_ms(core: &Core) -> u64 {
-    LOOK_MS.min(core.lease.times.beat_ms)
+    let look_ms = LOOK_MS.min(core.lease.times.beat_ms);
+    look_ms - look_ms / 10 * u64::from(core.client.env.random()) / u64::from(u32::MAX)
 }
 
 /// When to look again for the sake of the next sleeping task.
@@ -123,6 +135,10 @@ async fn rescue(core: &Core) -> Result<()> {
 /// The node's own list against the database's: what it believes to hold and does not is told to stop; what it holds
 /// without knowing (a claim whose answer was lost) is given back.
 async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Result<()> {
+    if core.doubted.swap(false, Ordering::Relaxed) {
+        *mismatches = MISMATCHES;
+        return verify(core, mismatches).await;
+    }
     let here = core.held() as u64;
     // Claims and ends in flight make a difference for a moment: only one that stays is looked at.
     *mismatches = if here == glance.held {
@@ -130,10 +146,14 @@ async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Res
     } else {
         *mismatches + 1
     };
-    if *mismatches < 2 {
+    if *mismatches < MISMATCHES {
         return Ok(());
     }
-    *mismatches = 0;
+    verify(core, mismatches).await
+}
+
+/// Asks about every run by its id, and about what is held besides.
+async fn verify(core: &Arc<Core>, mismatches: &mut u32) -> Result<()> {
     let runs: Vec<_> = {
         let runs = core.runs.lock().expect("no panic under the lock");
         runs.iter().map(|(id, held)| (*id, held.run)).collect()
@@ -145,7 +165,10 @@ async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Res
             }
         }
     }
-    give_back_unknown(core).await
+    give_back_unknown(core).await?;
+    // Only now: after an error it is tried again at the next look.
+    *mismatches = 0;
+    Ok(())
 }
 
 async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {

@@ -144,7 +144,7 @@ async fn ga_49_filters_of_one_user_never_reach_another(place: Place) {
         ann.tasks().parent(his.id()).delete().await.unwrap(),
     ];
     for steering in swept {
-        assert_eq!(steering, peerwork::Steering::default());
+        assert_eq!(steering, peerwork::Tally::default());
     }
     assert_eq!(ann.tasks().group("g").delete().await.unwrap().changed, 2);
     assert_eq!(his.get().await.unwrap().task, before.task);

@@ -79,7 +79,7 @@ async fn ga_33_a_final_state_is_final(place: Place) {
     );
     for (n, run) in runs.iter().enumerate() {
         for event in [ok, fail, Event::Stopped, Event::Wait { until: None }] {
-            assert_eq!(ghost.end(run, event).await, Ended::Lost);
+            assert_eq!(ghost.end(run, event).await, Ended::Already(statuses[n]));
         }
         assert_eq!(ghost.save(run, 9).await, Saved::Lost);
         assert!(tasks[n].pause().await.unwrap_err().is_refused());

@@ -181,6 +181,9 @@ pass_on! {
     now() -> Timestamp;
     create(tasks: Vec<NewTask>) -> Vec<Created>;
     steer(ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Vec<Steered>;
+    steer_once(operation: OperationId, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Vec<Steered>;
+    concluded(operation: OperationId, wish: Wish) -> Option<Tally>;
+    conclude(operation: OperationId, wish: Wish, tally: Tally) -> ();
     get(ids: Vec<TaskId>) -> Vec<Option<TaskRecord>>;
     list(filter: Filter, after: Option<Cursor>, limit: usize) -> Page;
     payload(id: TaskId, which: Payload) -> Option<Vec<u8>>;
@@ -197,6 +200,7 @@ pass_on! {
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
     claim(claim: Claim) -> Vec<Claimed>;
     save(saves: Vec<Save>) -> Vec<Saved>;
+    try_suspect(id: TaskId, run: RunId) -> bool;
     end(ends: Vec<End>) -> Vec<Ended>;
     held(node: NodeId, limit: usize) -> Vec<(TaskId, RunId)>;
     verify(runs: Vec<(TaskId, RunId)>) -> Vec<Option<Status>>;

@@ -96,7 +96,8 @@ async fn all_lanes(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault>
     ));
     sql.push(
         "::bigint[]) g(lane, tasks) cross join lateral (\
-         select r.id, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.lane, r.kind, r.child, r.rank_no \
+         select r.id, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.lane, r.kind, r.child, r.rank_no, \
+         r.ended_by \
          from ~ready r where r.lane = g.lane and ",
     );
     sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));

@@ -4,11 +4,13 @@ use super::failures::{self, Failed};
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::moves::{self, Move};
-use crate::sql::rows::lock_in;
+use crate::sql::rows::{by_id, lock_in, table};
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{End, Ended};
-use peerwork_core::{Event, Place, Status, Transition, decide};
+use peerwork_core::{Event, Place, RunId, Status, TaskId, Transition, decide};
 use std::collections::HashMap;
+use uuid::Uuid;
 
 pub(crate) struct EndRuns {
     pub ends: Vec<End>,
@@ -21,29 +23,49 @@ impl Operation for EndRuns {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Ended>, Fault> {
         let ids = self.ends.iter().map(|end| end.id);
         let held = lock_in(tx, Place::Running, ids).await?;
-        if held.is_empty() {
-            return Ok(vec![Ended::Lost; self.ends.len()]);
-        }
-        let now = tx.now().await?;
         let mut moves: HashMap<_, Move> = held
             .into_iter()
             .map(|row| (row.id, Move::new(row.clone(), row)))
             .collect();
+        let is_held = |end: &End| {
+            moves
+                .get(&end.id)
+                .is_some_and(|m| m.old.run == Some(end.run))
+        };
+        let superseded = self.ends.iter().filter(|end| !is_held(end));
+        let already = ended_already(tx, superseded.map(|end| end.id.0).collect()).await?;
+        let answer_again = |end: &End| match already.get(&(end.id, end.run)) {
+            Some(status) => Ended::Already(*status),
+            None => Ended::Lost,
+        };
+        if moves.is_empty() {
+            return Ok(self.ends.iter().map(answer_again).collect());
+        }
+        let now = tx.now().await?;
         let (mut answers, mut failed) = (Vec::with_capacity(self.ends.len()), Vec::new());
         for end in &self.ends {
             // The fence: nobody but the run that holds it ends it, and only once.
             let held = moves
                 .get_mut(&end.id)
-                .filter(|m| m.new.task.status.is_held() && m.new.run == Some(end.run));
+                .filter(|m| m.old.run == Some(end.run));
             let Some(m) = held else {
-                answers.push(Ended::Lost);
+                answers.push(answer_again(end));
                 continue;
             };
             let task = m.new.task;
+            if !task.status.is_held() {
+                answers.push(Ended::Already(task.status));
+                continue;
+            }
             answers.push(match decide(&task, &end.rules, end.event, now) {
                 Ok(Transition::To(to)) => {
                     failed.extend(failure(end, task.attempt, to.status));
                     m.new = m.new.with(to, now);
+                    match m.new.place() {
+                        Place::Running => {}
+                        Place::Ready | Place::Parked => m.new.ended_by = Some(end.run),
+                        Place::Done => m.new.run = Some(end.run),
+                    }
                     if to.status == Status::Waiting || to.returns_to == Some(Status::Waiting) {
                         m.new.awaited = end.awaited_children;
                     }
@@ -60,6 +82,38 @@ impl Operation for EndRuns {
         moves::apply(tx, changed, now).await?;
         Ok(answers)
     }
+}
+
+/// The runs that have ended by themselves, among the last ones of these tasks, and where that has led: an end whose answer
+/// was lost is repeated, and is no superseded one.
+async fn ended_already(
+    tx: &mut Tx<'_>,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<(TaskId, RunId), Status>, Fault> {
+    let mut ended = HashMap::new();
+    if ids.is_empty() {
+        return Ok(ended);
+    }
+    for (place, run) in [
+        (Place::Done, "run_id"),
+        (Place::Ready, "ended_by"),
+        (Place::Parked, "ended_by"),
+    ] {
+        let mut sql = tx.sql("select id, status, ");
+        sql.push(run)
+            .push(" from ~")
+            .push(table(place).name)
+            .push_on(Database::MySql, by_id(place))
+            .push(" where ")
+            .ids("id", ids.iter().copied());
+        for mut row in tx.fetch(sql).await?.rows() {
+            let (id, status) = (TaskId(row.id()?), row.status()?);
+            if let Some(run) = row.opt_id()? {
+                ended.insert((id, RunId(run)), status);
+            }
+        }
+    }
+    Ok(ended)
 }
 
 /// The error to keep. Of a task that is gone nothing is kept.

@@ -10,6 +10,7 @@ pub(crate) mod glance;
 pub(crate) mod lanes;
 pub(crate) mod list;
 pub(crate) mod nodes;
+pub(crate) mod operations;
 pub(crate) mod read;
 pub(crate) mod save;
 pub(crate) mod steer;

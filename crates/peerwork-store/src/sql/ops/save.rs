@@ -7,7 +7,7 @@ use crate::sql::settings::Database;
 use crate::sql::tx::{Bulk, OnDuplicate, Tx};
 use crate::sql::value::{Sort, Value};
 use crate::{Progress, Save, Saved};
-use peerwork_core::{Place, TaskId};
+use peerwork_core::{Place, RunId, TaskId};
 use std::collections::{BTreeMap, HashMap};
 
 static CHECKPOINT: Table = Table {
@@ -89,9 +89,36 @@ async fn clear_crashes(tx: &mut Tx<'_>, ids: Vec<TaskId>) -> Result<(), Fault> {
     let expected = ids.len();
     let mut sql = tx.sql("update ~running");
     sql.push_on(Database::MySql, by_id(Place::Running))
-        .push(" set crashes = 0 where ");
+        .push(" set crashes = 0, trial = 0 where ");
     sql.ids("id", ids.into_iter().map(|id| id.0));
     tx.execute_exactly(sql, expected).await
+}
+
+/// Marks a run as that of a suspect on trial.
+pub(crate) struct TrySuspect {
+    pub id: TaskId,
+    pub run: RunId,
+}
+
+impl Operation for TrySuspect {
+    const NAME: &'static str = "try a suspect";
+    type Answer = bool;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let mut sql = tx.sql("update ~running");
+        sql.push_on(Database::MySql, by_id(Place::Running))
+            .push(" set trial = 1 where id = ")
+            .bind(self.id)
+            .push(" and run_id = ")
+            .bind(self.run);
+        if tx.execute(sql).await? > 0 {
+            return Ok(true);
+        }
+        // MariaDB counts rows that changed: one that was marked before is not among them.
+        let mut sql = tx.sql("select count(*) from ~running where id = ");
+        sql.bind(self.id).push(" and run_id = ").bind(self.run);
+        Ok(tx.fetch(sql).await?.single_int()? > 0)
+    }
 }
 
 fn clamp(units: u64) -> i64 {

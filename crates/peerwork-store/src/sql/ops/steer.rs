@@ -1,5 +1,6 @@
 //! Wishes of users.
 
+use super::operations;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::moves::{self, Move};
@@ -7,7 +8,9 @@ use crate::sql::rows::{KindRules, Placed, TaskRow, by_id, lock};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{Filter, Steered, Wish};
-use peerwork_core::{KindKey, LaneId, Name, Place, TaskId, Timestamp, Transition, decide};
+use peerwork_core::{
+    KindKey, LaneId, Name, OperationId, Place, TaskId, Timestamp, Transition, decide,
+};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -15,6 +18,8 @@ pub(crate) struct Steer {
     pub ids: Vec<TaskId>,
     pub filter: Filter,
     pub wish: Wish,
+    /// Under which it may be repeated.
+    pub operation: Option<OperationId>,
 }
 
 impl Operation for Steer {
@@ -26,6 +31,10 @@ impl Operation for Steer {
         if locked.is_empty() {
             return Ok(vec![Steered::NotFound; self.ids.len()]);
         }
+        let before = match self.operation {
+            Some(operation) => operations::recall(tx, operation, &self.wish, &self.ids).await?,
+            None => HashMap::new(),
+        };
         let kinds = locked.values().map(|(_, task)| KindKey::new(&task.kind));
         let rules = KindRules::read(tx, kinds).await?;
         let now = tx.now().await?;
@@ -33,14 +42,22 @@ impl Operation for Steer {
             .into_iter()
             .map(|(id, (old, task))| (id, Steering::new(old, task)))
             .collect();
-        let answers = self
-            .ids
-            .iter()
-            .map(|id| match tasks.get_mut(id) {
-                Some(task) => task.steer(&self.filter, &self.wish, &rules, now),
-                None => Steered::NotFound,
-            })
-            .collect();
+        let mut answers = Vec::with_capacity(self.ids.len());
+        let mut given = before.clone();
+        for id in &self.ids {
+            answers.push(match (given.get(id), tasks.get_mut(id)) {
+                (Some(answer), _) => *answer,
+                (None, Some(task)) => task.steer(&self.filter, &self.wish, &rules, now),
+                (None, None) => Steered::NotFound,
+            });
+            if self.operation.is_some() {
+                given.extend(answers.last().map(|answer| (*id, *answer)));
+            }
+        }
+        if let Some(operation) = self.operation {
+            let new = given.into_iter().filter(|(id, _)| !before.contains_key(id));
+            operations::note(tx, operation, &self.wish, new).await?;
+        }
         let mut changed: Vec<Steering> = tasks.into_values().filter(|task| task.changed).collect();
         changed.sort_by_key(|task| task.old.id);
         write_tasks(tx, &self.wish, &changed).await?;

@@ -1,6 +1,7 @@
 //! What any node may do at any time: promote what is due, wake parents, take tasks from dead nodes, remove tombstones.
 
 use super::failures::{self, Failed};
+use super::operations;
 use crate::record::death_text;
 use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
@@ -93,8 +94,10 @@ impl Operation for Sweep {
             Vec::new(),
         );
         for old in orphans {
-            if let Ok(Transition::To(to)) =
-                decide(&old.task, &rules.of(old.kind), Event::DeadOwner, now)
+            let dead_owner = Event::DeadOwner {
+                on_trial: old.on_trial,
+            };
+            if let Ok(Transition::To(to)) = decide(&old.task, &rules.of(old.kind), dead_owner, now)
             {
                 if matches!(to.status, Status::Failed | Status::CleanupFailed) {
                     failed.push(Failed {
@@ -232,9 +235,10 @@ impl Operation for Prune {
         sql.bind(before)
             .push(" and not exists (select 1 from ~running r where r.node = ~node.id)");
         tx.execute(sql).await?;
+        let operations = operations::prune(tx, before, self.limit).await?;
         let tombs = self.tombs(tx, before).await?;
         if tombs.is_empty() {
-            return Ok(0);
+            return Ok(operations);
         }
         for (sql, column) in [
             ("delete from ~done where ", "id"),
@@ -245,7 +249,7 @@ impl Operation for Prune {
             sql.ids(column, tombs.iter().copied());
             tx.execute(sql).await?;
         }
-        Ok(tombs.len())
+        Ok(tombs.len().max(operations))
     }
 }
 

@@ -17,8 +17,9 @@ use crate::sql::ops::glance::Look;
 use crate::sql::ops::lanes::Lanes;
 use crate::sql::ops::list::List;
 use crate::sql::ops::nodes::RenewLease;
+use crate::sql::ops::operations::{Conclude, Concluded};
 use crate::sql::ops::read::{Get, HeldRuns, Verify};
-use crate::sql::ops::save::SaveRuns;
+use crate::sql::ops::save::{SaveRuns, TrySuspect};
 use crate::sql::ops::steer::Steer;
 use crate::sql::ops::upkeep::{Promote, Prune, Sweep, Wake};
 use crate::sql::tx::Tx;
@@ -82,13 +83,28 @@ impl Stage {
     async fn end(&mut self, title: &'static str, end: End) -> Status {
         match self.write(title, EndRuns { ends: vec![end] }).await[0] {
             Ended::Recorded(status) => status,
-            Ended::Lost => panic!("{title}: it was lost"),
+            Ended::Already(_) | Ended::Lost => panic!("{title}: it was lost"),
         }
     }
 
     async fn steer(&mut self, title: &'static str, id: TaskId, wish: Wish) -> Steered {
-        let (ids, filter) = (vec![id], Filter::scope(None));
-        self.write(title, Steer { ids, filter, wish }).await[0]
+        self.steer_under(None, title, id, wish).await
+    }
+
+    async fn steer_under(
+        &mut self,
+        operation: Option<OperationId>,
+        title: &'static str,
+        id: TaskId,
+        wish: Wish,
+    ) -> Steered {
+        let steer = Steer {
+            ids: vec![id],
+            filter: Filter::scope(None),
+            wish,
+            operation,
+        };
+        self.write(title, steer).await[0]
     }
 }
 
@@ -248,8 +264,30 @@ async fn run_and_end(stage: &mut Stage) {
     let child = end_of(id(5), RUN, OK);
     stage.end("end: ok, of a child", child).await;
 
+    let again = vec![end_of(id(1), RUN, OK)];
+    let again = stage.write("end: repeated", EndRuns { ends: again });
+    assert_eq!(again.await, [Ended::Already(Status::Finished)]);
+
     let paused = stage.steer("steer: pause a running task", id(3), Wish::Pause);
     assert_eq!(paused.await, Steered::Changed(Status::Pausing));
+    let (task, run) = (id(3), RUN);
+    let suspect = TrySuspect { id: task, run };
+    assert!(stage.write("try a suspect", suspect).await);
+    let operation = OperationId(Uuid::from_u128(700));
+    let (one, wish) = (Some(operation), Wish::Pause);
+    let title = "steer: once";
+    let once = stage.steer_under(one, title, id(3), wish.clone());
+    assert_eq!(once.await, Steered::Unchanged(Status::Pausing));
+    let tally = Tally::default();
+    let conclude = Conclude {
+        operation,
+        wish: wish.clone(),
+        tally,
+    };
+    stage.write("conclude an operation", conclude).await;
+    let concluded = Concluded { operation, wish };
+    let concluded = stage.read("read an operation", concluded).await;
+    assert_eq!(concluded, Some(tally));
 }
 
 async fn look(stage: &mut Stage) {
