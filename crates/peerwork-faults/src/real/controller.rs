@@ -18,7 +18,7 @@ use super::report::Report;
 use super::stage::Stage;
 use super::storm::Storm;
 use anyhow::{Context, Result};
-use peerwork::{Client, Database, Settings, State, Steering};
+use peerwork::{Client, Database, Settings, State, Tally};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -195,7 +195,7 @@ async fn rest(
         ];
         for (number, (wish, tasks)) in asks.into_iter().enumerate() {
             let ask = journal_ask(journal, number, wish);
-            let done: Result<Steering, _> = match wish {
+            let done: Result<Tally, _> = match wish {
                 Want::Resume => tasks.resume().await,
                 Want::Run => tasks.run().await,
                 _ => tasks.delete().await,

@@ -189,6 +189,8 @@ pub enum Why {
     LeaseLost,
     /// It took too long to stop.
     Deadline,
+    /// It was silent for too long.
+    Timeout,
     /// A reason that this crate does not know yet.
     Other,
 }

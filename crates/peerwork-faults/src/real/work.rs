@@ -342,6 +342,7 @@ fn why(reason: Reason) -> Why {
         Reason::Drain => Why::Drain,
         Reason::LeaseLost => Why::LeaseLost,
         Reason::Deadline => Why::Deadline,
+        Reason::Timeout => Why::Timeout,
     }
 }
 

@@ -5,10 +5,10 @@ use peerwork::{
     Cursor, Database, Failure, KindRow, LaneView, NodeId, NodeRow, Page, Rules, RunId, Status,
     TaskId, TaskRecord, Timestamp,
 };
-use peerwork_core::{BeatAnswer, KindKey, Name, Pulse};
+use peerwork_core::{BeatAnswer, KindKey, Name, OperationId, Pulse};
 use peerwork_store::{
     Claim, Claimed, Created, End, Ended, Error, ErrorKind, Filter, Glance, Hint, Hints, NewTask,
-    NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept, Wish,
+    NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept, Tally, Wish,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
