@@ -174,3 +174,17 @@ async fn a_node_that_lives_keeps_its_tasks() {
     first.drain().await;
     second.drain().await;
 }
+
+/// Its lanes show work that it may not claim: it must not ask for it without end, and so never hear that it is dead.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_declared_dead_does_not_claim_in_circles() {
+    let cluster = Cluster::new(5);
+    let node = cluster.node("a").await;
+    let me = node.id();
+    assert!(cluster.store.declare_dead(me, 0).await.unwrap());
+    let task = node.client().create(Hold::task(())).await.unwrap();
+    cluster.begun(1).await;
+    assert_ne!(node.id(), me, "it has started anew");
+    assert_eq!(task.get().await.unwrap().node, Some(node.id()));
+    node.drain().await;
+}

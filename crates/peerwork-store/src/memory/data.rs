@@ -10,7 +10,7 @@ use peerwork_core::{
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Data {
     pub table: Table,
     pub nodes: BTreeMap<NodeId, NodeEntry>,
@@ -20,6 +20,7 @@ pub(super) struct Data {
 }
 
 /// What was asked under an operation's id, and what was answered.
+#[derive(Clone)]
 pub(super) struct Operation {
     pub wish: Wish,
     pub asked_at: Timestamp,
@@ -27,6 +28,7 @@ pub(super) struct Operation {
     pub concluded: Option<Tally>,
 }
 
+#[derive(Clone)]
 pub(super) struct NodeEntry {
     pub row: NodeRow,
     pub died_at: Option<Timestamp>,

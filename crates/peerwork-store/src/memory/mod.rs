@@ -28,6 +28,10 @@ pub struct MemoryStore {
     data: Arc<Mutex<Data>>,
 }
 
+/// What a [`MemoryStore`] held at some time.
+#[derive(Clone)]
+pub struct Snapshot(Data);
+
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
@@ -57,6 +61,27 @@ impl MemoryStore {
     /// store to have the changes of each by themselves.
     pub fn audit(&self) -> Vec<Change> {
         self.data().table.changes()
+    }
+
+    /// Everything as it is now, to [go back](Self::restore) to.
+    pub fn snapshot(&self) -> Snapshot {
+        let data = self.data();
+        Snapshot(Data {
+            listeners: Vec::new(),
+            ..data.clone()
+        })
+    }
+
+    /// Goes back: whatever was acknowledged since is lost, as when an asynchronous replica takes over.
+    pub fn restore(&self, snapshot: &Snapshot) {
+        let mut data = self.data();
+        let (listeners, touched) = (
+            std::mem::take(&mut data.listeners),
+            data.table.touched.take(),
+        );
+        *data = snapshot.0.clone();
+        data.listeners = listeners;
+        data.table.touched = touched.map(|_| BTreeMap::new());
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+#[derive(Clone)]
 pub(super) struct Row {
     pub kind: Name,
     pub user: Name,
@@ -118,7 +119,7 @@ pub struct Change {
     pub after: Option<Seen>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Table {
     pub rows: BTreeMap<TaskId, Row>,
     /// What the current call has touched, as it was before; kept only for an audit.

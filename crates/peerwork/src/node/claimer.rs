@@ -90,7 +90,7 @@ async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store:
     }
 }
 
-/// One claim. False if this node may not, or its policy does not want to.
+/// One claim. False if this node may not, if its policy does not want to, or if another one would be as futile.
 async fn claim(
     core: &Arc<Core>,
     snapshot: &mut Snapshot,
@@ -139,6 +139,9 @@ async fn claim(
             return Err(error);
         }
     };
+    // The lanes were looked at just now, and yet nothing was to be had: others are faster, or this node is dead and does not
+    // know it yet. Asking again at once would go on until the beat tells, and on some stores keep it from telling.
+    let is_futile = snapshot.untouched && claimed.is_empty();
     snapshot.untouched = false;
     for grant in &grants {
         let mut taken = 0;
@@ -178,5 +181,5 @@ async fn claim(
         }
     }
     core.set_claiming(None);
-    Ok(true)
+    Ok(!is_futile)
 }

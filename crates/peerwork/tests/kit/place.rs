@@ -229,6 +229,7 @@ const TABLES: [&str; 11] = [
     "checkpoint",
     "failure",
     "inbox",
+    "op",
     "node",
     "kind",
     "migration",
