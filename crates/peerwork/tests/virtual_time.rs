@@ -1,7 +1,7 @@
 //! Leases, rescue and hand-over in virtual time, where their bounds are exact: a cluster on one clock and one seed.
 
 use peerwork::*;
-use peerwork_store::MemoryStore;
+use peerwork_store::{MemoryStore, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;

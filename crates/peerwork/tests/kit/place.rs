@@ -220,7 +220,7 @@ impl Sql {
     }
 }
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "task",
     "ready",
     "running",
