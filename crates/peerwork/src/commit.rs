@@ -223,6 +223,7 @@ impl<H: Handler> Run<H> {
         })?;
         if let Some(checkpoint) = done.written.checkpoint {
             self.claimed.checkpoint = Some(checkpoint);
+            self.control.has_saved();
         }
         if let Recorded::Held(_) = done.recorded {
             self.check()?;

@@ -139,7 +139,7 @@ impl Control {
     }
 
     /// A checkpoint is durable.
-    fn has_saved(&self) {
+    pub fn has_saved(&self) {
         self.state().moved = true;
         self.saved.notify_one();
     }
