@@ -268,9 +268,10 @@ impl Database {
                 .is_some_and(|(node, _)| !db.is_alive(node))
         };
         let orphans: Vec<_> = (0..TASKS).filter(|task| orphan(self, *task)).collect();
-        let swept = orphans
-            .into_iter()
-            .filter(|task| self.apply(*task, Event::DeadOwner).is_some());
+        let swept = orphans.into_iter().filter(|task| {
+            self.apply(*task, Event::DeadOwner { on_trial: false })
+                .is_some()
+        });
         swept.count()
     }
 

@@ -416,7 +416,12 @@ impl World {
                     self.last = Some(Happened::BeatFoundDone);
                 }
             }
-            Heard::Dead | Heard::HistoryLost => {
+            // It verifies its runs by and by; the fence does not wait for that, so neither does the model.
+            Heard::HistoryLost { has_row: true } => {
+                self.last = Some(Happened::HistoryFoundLost);
+                self.witness[m].must_notice = false;
+            }
+            Heard::Dead | Heard::HistoryLost { has_row: false } => {
                 self.last = Some(match heard {
                     Heard::Dead => Happened::HeardOfItsDeath,
                     _ => Happened::HistoryFoundLost,
