@@ -25,6 +25,7 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut watch = Watch::default();
     let mut mismatches = 0;
     let mut prune_at = env.now().plus_ms(PRUNE_MS);
+    let mut sweep_at = env.now().plus_ms(core.lease.times.ttl_ms);
     let mut look_at = env.now();
     loop {
         tokio::select! {
@@ -46,6 +47,14 @@ pub(super) async fn run(core: Arc<Core>) {
             Err(error) => tracing::warn!(%error, "cannot look; looking again"),
         }
         write_progress(&core).await;
+        if env.now() >= sweep_at {
+            // The look tells of declared deaths only. A claim whose answer was lost may be carried out after its node has left
+            // for good: that node has no row any more, and nobody ever declares it dead.
+            sweep_at = env.now().plus_ms(core.lease.times.ttl_ms);
+            if let Err(error) = rescue(&core).await {
+                tracing::warn!(%error, "cannot sweep; trying again later");
+            }
+        }
         if env.now() >= prune_at {
             // Where there is more than a batch, the next one comes with the next look.
             let pause_ms = match core.store.prune(BATCH_MAX).await {
