@@ -12,6 +12,7 @@ use super::clock::boot_to_day_us;
 use super::cluster::Cluster;
 use super::faults;
 use super::history::{self, Journal, Want, What};
+use super::ledger;
 use super::network::Network;
 use super::node::LEASE;
 use super::report::Report;
@@ -49,6 +50,7 @@ struct About {
     seed: u64,
     seconds: u64,
     boot_to_day_us: u64,
+    ledger: Vec<ledger::Effect>,
 }
 
 /// Runs it. False: the verdict is a failure.
@@ -114,6 +116,7 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     let database = Database::connect_with(stage.url(), settings).await?;
     let client = Client::connect(database).await?;
     audit::install(stage.url(), stage.prefix()).await?;
+    ledger::install(stage.url(), stage.prefix()).await?;
 
     let nodes = (args.nodes, random.random());
     let mut cluster = Cluster::start(stage, network, journal.clone(), nodes.0, nodes.1).await?;
@@ -149,6 +152,7 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     let evidence = Evidence {
         histories: history::read_all(stage.folder())?,
         audit: audit::read(stage.url(), stage.prefix()).await?,
+        ledger: ledger::read(stage.url(), stage.prefix()).await?,
         boot_to_day_us: boot_to_day_us(),
         ttl_us: LEASE.ttl_ms * 1_000,
         gap_us: 2 * LEASE.beat_ms * 1_000,
@@ -158,6 +162,7 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
         seed,
         seconds: args.seconds,
         boot_to_day_us: evidence.boot_to_day_us,
+        ledger: evidence.ledger.clone(),
     };
     leave(stage.folder(), &about, &evidence.audit)?;
     Ok(Report {
@@ -278,6 +283,7 @@ pub fn check(folder: &Path) -> Result<bool> {
     let evidence = Evidence {
         histories: history::read_all(folder)?,
         audit,
+        ledger: about.ledger,
         boot_to_day_us: about.boot_to_day_us,
         ttl_us: LEASE.ttl_ms * 1_000,
         gap_us: 2 * LEASE.beat_ms * 1_000,

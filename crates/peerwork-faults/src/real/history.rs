@@ -72,6 +72,13 @@ pub enum What {
         /// Why.
         why: Why,
     },
+    /// It asked for its end to be committed with a transaction of its own.
+    Finishing {
+        /// The task.
+        task: Uuid,
+        /// The run.
+        run: Uuid,
+    },
     /// It did something outside of peerwork's database.
     Effect {
         /// The task.

@@ -30,6 +30,7 @@ pub mod controller;
 pub mod faults;
 pub mod forger;
 pub mod history;
+pub mod ledger;
 pub mod network;
 pub mod node;
 pub mod people;

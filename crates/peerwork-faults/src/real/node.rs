@@ -1,6 +1,7 @@
 //! A node process: peerwork's own [`Node`] with the kinds of a run. SIGTERM drains it.
 
 use super::args::{ChildArgs, URL_VAR};
+use super::audit::Dialect;
 use super::children;
 use super::history::{Journal, What};
 use super::work;
@@ -50,6 +51,11 @@ async fn live(args: &ChildArgs) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let url = std::env::var(URL_VAR).context("a node without a database")?;
     let settings = Settings::default().with_prefix(&args.prefix);
+    let place = work::Place {
+        journal: journal.clone(),
+        dialect: Dialect::of_url(&url)?,
+        prefix: args.prefix.clone(),
+    };
     let node = loop {
         // The database may be away when a node starts.
         let started = async {
@@ -60,7 +66,7 @@ async fn live(args: &ChildArgs) -> Result<()> {
                 .lease(LEASE)
                 .migrate(peerwork::Migrate::Never)
                 .drain_deadline(Duration::from_secs(5));
-            work::register(builder, &journal).start().await
+            work::register(builder, &place).start().await
         };
         match started.await {
             Ok(node) => break node,

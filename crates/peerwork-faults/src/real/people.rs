@@ -211,7 +211,8 @@ impl Shared {
 /// Poison and baits are the controller's: their number is bounded.
 fn kind(random: &mut StdRng) -> &'static str {
     match random.random_range(0..1_000) {
-        0..550 => "steps",
+        0..450 => "steps",
+        450..550 => "ledger",
         550..800 => "plain",
         800..950 => "flaky",
         950..970 => "fragile",

@@ -2,7 +2,9 @@
 //!
 //! Every handler writes into its process's history before and after each call, and when its future is dropped.
 
+use super::audit::Dialect;
 use super::history::{How, Journal, What, Why};
+use super::ledger;
 use peerwork::{
     Handler, NodeBuilder, OnNodeDeath, OnPauseDeadline, Reason, Retry, Rules, Run, SaveError,
     TaskError,
@@ -22,6 +24,8 @@ pub enum Manner {
     Plain,
     /// Fails sometimes, and sleeps without a slot sometimes.
     Flaky,
+    /// Commits each step with a row of a user's table, and its end with the last one sometimes.
+    Ledger,
     /// Saves as often as it can.
     Storm,
     /// Does not stop when it is told to, and is forced.
@@ -41,7 +45,7 @@ pub enum Manner {
 }
 
 /// All kinds: name and manner.
-pub const KINDS: [(&str, Manner); 11] = [
+pub const KINDS: [(&str, Manner); 12] = [
     ("steps", Manner::Steps),
     ("plain", Manner::Plain),
     ("flaky", Manner::Flaky),
@@ -53,6 +57,7 @@ pub const KINDS: [(&str, Manner); 11] = [
     ("aborts", Manner::Aborts),
     ("spins", Manner::Spins),
     ("devours", Manner::Devours),
+    ("ledger", Manner::Ledger),
 ];
 
 /// The manner of the kind with this name.
@@ -71,7 +76,9 @@ impl Manner {
             | Self::Aborts
             | Self::Spins
             | Self::Devours => true,
-            Self::Steps | Self::Plain | Self::Storm | Self::Deaf | Self::Bait => false,
+            Self::Steps | Self::Plain | Self::Ledger | Self::Storm | Self::Deaf | Self::Bait => {
+                false
+            }
         }
     }
 
@@ -141,23 +148,35 @@ pub struct Output {
 }
 
 /// Handler number `K` of [`KINDS`].
-struct Work<const K: usize>(Journal);
+pub(super) struct Work<const K: usize>(Place);
+
+/// What a handler needs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it writes what happens.
+    pub journal: Journal,
+    /// The database.
+    pub dialect: Dialect,
+    /// What the tables' names begin with.
+    pub prefix: String,
+}
 
 /// `builder` with all kinds.
-pub fn register(builder: NodeBuilder, journal: &Journal) -> NodeBuilder {
-    let journal = || journal.clone();
+pub fn register(builder: NodeBuilder, place: &Place) -> NodeBuilder {
+    let place = || place.clone();
     builder
-        .register(Work::<0>(journal()))
-        .register(Work::<1>(journal()))
-        .register(Work::<2>(journal()))
-        .register(Work::<3>(journal()))
-        .register(Work::<4>(journal()))
-        .register(Work::<5>(journal()))
-        .register(Work::<6>(journal()))
-        .register(Work::<7>(journal()))
-        .register(Work::<8>(journal()))
-        .register(Work::<9>(journal()))
-        .register(Work::<10>(journal()))
+        .register(Work::<0>(place()))
+        .register(Work::<1>(place()))
+        .register(Work::<2>(place()))
+        .register(Work::<3>(place()))
+        .register(Work::<4>(place()))
+        .register(Work::<5>(place()))
+        .register(Work::<6>(place()))
+        .register(Work::<7>(place()))
+        .register(Work::<8>(place()))
+        .register(Work::<9>(place()))
+        .register(Work::<10>(place()))
+        .register(Work::<11>(place()))
 }
 
 impl<const K: usize> Handler for Work<K> {
@@ -167,10 +186,11 @@ impl<const K: usize> Handler for Work<K> {
     type Output = Output;
 
     async fn run(&self, run: &mut Run<Self>) -> Result<Output, TaskError> {
-        let mut shift = Shift::begin(&self.0, run, false);
+        let mut shift = Shift::begin(&self.0.journal, run, false);
         let result = match KINDS[K].1 {
             Manner::Steps | Manner::Plain | Manner::Fragile => steps(&mut shift, run, false).await,
             Manner::Flaky => steps(&mut shift, run, true).await,
+            Manner::Ledger => ledger_steps(&self.0, &mut shift, run).await,
             Manner::Storm => storm(&mut shift, run).await,
             Manner::Deaf => deaf(&mut shift, run, Duration::from_secs(4)).await,
             Manner::Bait => deaf(&mut shift, run, BAIT).await,
@@ -195,7 +215,7 @@ impl<const K: usize> Handler for Work<K> {
     }
 
     async fn cleanup(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
-        let mut shift = Shift::begin(&self.0, run, true);
+        let mut shift = Shift::begin(&self.0.journal, run, true);
         let mut result = Ok(());
         if KINDS[K].1 == Manner::Bait {
             tokio::time::sleep(BAIT).await;
@@ -229,6 +249,7 @@ pub const SPINNING: &str = "spinning";
 enum Break {
     Stopped(SaveError),
     Failed(&'static str),
+    Told(TaskError),
     Waits(TaskError),
 }
 
@@ -283,12 +304,7 @@ impl<'a> Shift<'a> {
         };
         // A stop other than a lost lease says that the checkpoint is durable.
         if !matches!(why, Some(Why::LeaseLost | Why::Other)) {
-            self.step = step;
-            self.journal.write(What::Saved {
-                task,
-                run: id,
-                step,
-            });
+            self.saved(step);
         }
         if let Some(why) = why {
             self.journal.write(What::Told { task, run: id, why });
@@ -296,18 +312,27 @@ impl<'a> Shift<'a> {
         result.map_err(Break::Stopped)
     }
 
+    fn saved(&mut self, step: u64) {
+        self.step = step;
+        self.journal.write(What::Saved {
+            task: self.task,
+            run: self.run,
+            step,
+        });
+    }
+
     fn end<T>(mut self, result: Result<T, Break>) -> Result<T, TaskError> {
         let how = match &result {
             Ok(_) => How::Ok,
             Err(Break::Stopped(_)) => How::Stopped,
-            Err(Break::Failed(_)) => How::Failed,
+            Err(Break::Failed(_) | Break::Told(_)) => How::Failed,
             Err(Break::Waits(_)) => How::Waits,
         };
         self.tell(how);
         result.map_err(|broken| match broken {
             Break::Stopped(stop) => stop.into(),
             Break::Failed(text) => TaskError::new(text),
-            Break::Waits(waits) => waits,
+            Break::Waits(waits) | Break::Told(waits) => waits,
         })
     }
 
@@ -363,8 +388,61 @@ async fn steps<const K: usize>(
             return Err(Break::Failed("a task that fails sometimes"));
         }
         if fails && shift.random.random_ratio(1, 25) {
-            let at = SystemTime::now() + Duration::from_millis(200);
+            // By the database's clock: this machine's may be anything.
+            let Ok(now) = run.client().now().await else {
+                continue;
+            };
+            let at = SystemTime::UNIX_EPOCH + Duration::from_micros(now.0.unsigned_abs() + 200_000);
             return Err(Break::Waits(run.sleep_until(at)));
+        }
+    }
+    Ok(())
+}
+
+async fn ledger_steps<const K: usize>(
+    place: &Place,
+    shift: &mut Shift<'_>,
+    run: &mut Run<Work<K>>,
+) -> Result<(), Break> {
+    let (task, id) = (shift.task, shift.run);
+    while shift.step < run.input().steps {
+        tokio::time::sleep(Duration::from_millis(run.input().rest_ms)).await;
+        let step = shift.step + 1;
+        let is_last = step == run.input().steps;
+        let output = Output { run: id };
+        let finish = (is_last && run.input().seed.is_multiple_of(2)).then_some(output);
+        if finish.is_some() {
+            place.journal.write(What::Finishing { task, run: id });
+        }
+        loop {
+            place.journal.write(What::Saving {
+                task,
+                run: id,
+                step,
+            });
+            let done =
+                ledger::commit(run, place.dialect, &place.prefix, step, finish.clone()).await;
+            match done {
+                Err(error) if error.is_transient() => {
+                    run.check().map_err(|stop| Break::Stopped(stop.into()))?;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => match error.stop() {
+                    Some(stop) => {
+                        let why = why(stop.reason);
+                        if why != Why::LeaseLost {
+                            shift.saved(step);
+                        }
+                        place.journal.write(What::Told { task, run: id, why });
+                        return Err(Break::Stopped(stop.into()));
+                    }
+                    None => return Err(Break::Told(TaskError::from(error))),
+                },
+                Ok(()) => {
+                    shift.saved(step);
+                    break;
+                }
+            }
         }
     }
     Ok(())

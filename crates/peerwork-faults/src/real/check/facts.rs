@@ -3,6 +3,8 @@
 use super::Evidence;
 use crate::real::audit::{Change, Op, Table};
 use crate::real::history::{Answer, FaultSort, Forgery, How, Want, What, Why};
+use crate::real::ledger::Effect;
+use crate::real::work::Manner;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -18,8 +20,11 @@ pub struct RunFacts {
     pub from: Option<u64>,
     pub ended: Option<(u64, How)>,
     pub told: Option<Why>,
+    /// Whether its end was to be committed with its own transaction, before the handler returns.
+    pub finishing: bool,
     /// The newest checkpoint that was acknowledged.
     pub saved: Option<u64>,
+    pub cleanup: bool,
 }
 
 /// A wish of somebody.
@@ -82,6 +87,10 @@ pub struct Facts<'a> {
     /// The processes to which the answer to a commit was lost, and when.
     pub swallowed: Vec<(String, u64)>,
     pub stuck: Vec<Uuid>,
+    /// How often each effect is in the user's table.
+    pub ledger: HashMap<Effect, u64>,
+    /// The steps that were acknowledged to tasks that write it.
+    pub ledgered: Vec<Effect>,
     pub rested: bool,
     /// When each process was last heard of.
     pub last_heard_us: HashMap<String, u64>,
@@ -101,6 +110,9 @@ impl<'a> Facts<'a> {
                 facts.last_heard_us.insert(history.name.clone(), at_us);
                 facts.note(&history.name, at_us, &entry.what, &mut questions);
             }
+        }
+        for effect in &evidence.ledger {
+            *facts.ledger.entry(*effect).or_default() += 1;
         }
         for change in &evidence.audit {
             match change.table {
@@ -125,7 +137,7 @@ impl<'a> Facts<'a> {
                 kind,
                 attempt,
                 from,
-                ..
+                cleanup,
             } => {
                 self.kinds.insert(*task, kind.clone());
                 self.runs_of.entry(*task).or_default().push(*run);
@@ -136,11 +148,24 @@ impl<'a> Facts<'a> {
                     from: *from,
                     ended: None,
                     told: None,
+                    finishing: false,
                     saved: None,
+                    cleanup: *cleanup,
                 };
                 self.runs.insert((*task, *run), facts);
             }
             What::Saved { task, run, step } => {
+                if self.manner(*task) == Some(Manner::Ledger)
+                    && self
+                        .runs
+                        .get(&(*task, *run))
+                        .is_some_and(|run| !run.cleanup)
+                {
+                    self.ledgered.push(Effect {
+                        task: *task,
+                        step: *step,
+                    });
+                }
                 if let Some(facts) = self.runs.get_mut(&(*task, *run)) {
                     facts.saved = facts.saved.max(Some(*step));
                 }
@@ -153,6 +178,11 @@ impl<'a> Facts<'a> {
             What::Ended { task, run, how, .. } => {
                 if let Some(facts) = self.runs.get_mut(&(*task, *run)) {
                     facts.ended = Some((at_us, *how));
+                }
+            }
+            What::Finishing { task, run } => {
+                if let Some(facts) = self.runs.get_mut(&(*task, *run)) {
+                    facts.finishing = true;
                 }
             }
             What::Effect { task, step, .. } => {

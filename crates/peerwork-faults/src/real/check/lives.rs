@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     creations(facts, verdict);
     starts(facts, verdict);
+    effects(facts, verdict);
     forgeries(facts, verdict);
     if !facts.rested {
         verdict.find(Promise::StuckAfterHeal, "the run did not come to its rest");
@@ -98,6 +99,26 @@ fn starts(facts: &Facts<'_>, verdict: &mut Verdict) {
             }
         }
     }
+}
+
+fn effects(facts: &Facts<'_>, verdict: &mut Verdict) {
+    for (effect, count) in facts.ledger.iter().filter(|(_, count)| **count > 1) {
+        let text = format!(
+            "task {}: step {} is in the ledger {count} times",
+            effect.task, effect.step
+        );
+        verdict.find(Promise::DoubleEffectsInTransaction, text);
+    }
+    for effect in &facts.ledgered {
+        if !facts.ledger.contains_key(effect) {
+            let text = format!(
+                "task {}: step {} was acknowledged and is not in the ledger",
+                effect.task, effect.step
+            );
+            verdict.find(Promise::DoubleEffectsInTransaction, text);
+        }
+    }
+    verdict.add("effects_in_a_transaction", facts.ledger.len() as u64);
 }
 
 fn forgeries(facts: &Facts<'_>, verdict: &mut Verdict) {

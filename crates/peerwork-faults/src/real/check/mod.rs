@@ -20,6 +20,7 @@ pub use verdict::{Counters, Finding, Promise, Verdict};
 
 use super::audit::Change;
 use super::history::History;
+use super::ledger::Effect;
 use facts::Facts;
 
 /// What a run has left.
@@ -29,6 +30,8 @@ pub struct Evidence {
     pub histories: Vec<History>,
     /// What the database wrote down, in its order.
     pub audit: Vec<Change>,
+    /// The rows of the user's table.
+    pub ledger: Vec<Effect>,
     /// What turns a time of the histories into one of the audit.
     pub boot_to_day_us: u64,
     /// From a beat to the end of a lease.

@@ -201,6 +201,8 @@ impl Life<'_> {
             (None, _) => {}
             (Some(_), Some((_, how))) => self.ended(old, new, how, change),
             (Some(_), None) if is_dead => {}
+            // Its end was committed by itself; the handler returns later.
+            (Some(facts), None) if facts.finishing && is_after_ok(old.status, new.status) => {}
             (Some(facts), None) => {
                 let text = format!(
                     "task {}: run {run} on {} lost it ({} became {}) although it was at work and its node alive",
@@ -323,6 +325,14 @@ impl Life<'_> {
     fn wrong(&mut self, change: &Change, text: &str) {
         let text = format!("task {}: {text} (audit {})", self.task, change.seq);
         self.verdict.find(Promise::IllegalTransitions, text);
+    }
+}
+
+/// What a run that ends well makes of its task.
+fn is_after_ok(from: Status, to: Status) -> bool {
+    match from {
+        Status::DeletingRun => to == Status::CleanupQueued,
+        _ => to == Status::Finished,
     }
 }
 

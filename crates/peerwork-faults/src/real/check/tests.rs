@@ -3,6 +3,7 @@
 use super::{Evidence, Promise, judge};
 use crate::real::audit::{Change, Op, Table};
 use crate::real::history::{Answer, Entry, FaultSort, Forgery, History, How, Want, What};
+use crate::real::ledger::Effect;
 use peerwork_core::Status;
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ struct Story {
     node: History,
     people: History,
     audit: Vec<Change>,
+    ledger: Vec<Effect>,
     asks: u64,
 }
 
@@ -159,6 +161,7 @@ impl Story {
         let verdict = judge(&Evidence {
             histories: vec![self.node, self.people],
             audit: self.audit,
+            ledger: self.ledger,
             boot_to_day_us: 0,
             ttl_us: TTL_US,
             gap_us: TTL_US / 3,
@@ -418,6 +421,41 @@ fn a_task_that_nobody_created_and_one_that_comes_twice_are_found() {
     let mut story = Story::new();
     story.row(Op::Insert, Status::Queued, None, 0);
     assert!(story.found().contains(&Promise::Ghosts));
+}
+
+/// A task of kind `ledger` that was told that its first step is committed.
+fn a_ledger(rows: usize) -> Vec<Promise> {
+    let mut story = Story::default();
+    story.node.name = "node-1".into();
+    story.beats(Op::Insert, 1);
+    story.asks(Want::Create, Answer::Done("queued".into()), Some("ledger"));
+    story.claimed();
+    story.node(What::Began {
+        task: TASK,
+        run: RUN,
+        kind: "ledger".into(),
+        attempt: 1,
+        from: None,
+        cleanup: false,
+    });
+    story.saved(RUN, 1);
+    story.ledger = vec![
+        Effect {
+            task: TASK,
+            step: 1
+        };
+        rows
+    ];
+    story.ended(RUN, How::Ok);
+    story.finished();
+    story.found()
+}
+
+#[test]
+fn an_effect_that_is_there_twice_or_not_at_all_is_found() {
+    assert_eq!(a_ledger(1), []);
+    assert_eq!(a_ledger(2), [Promise::DoubleEffectsInTransaction]);
+    assert_eq!(a_ledger(0), [Promise::DoubleEffectsInTransaction]);
 }
 
 #[test]

@@ -22,13 +22,15 @@ pub enum Promise {
     Ghosts,
     /// A task failed that did nothing wrong.
     InnocentsFailed,
+    /// An effect that was made in a run's own transaction is there twice, or is not there though it was acknowledged.
+    DoubleEffectsInTransaction,
     /// A task that is not over although nothing stood in its way any more.
     StuckAfterHeal,
 }
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lost,
         Self::IllegalTransitions,
         Self::FencedWritesAccepted,
@@ -36,6 +38,7 @@ impl Promise {
         Self::FalseTakeovers,
         Self::Ghosts,
         Self::InnocentsFailed,
+        Self::DoubleEffectsInTransaction,
         Self::StuckAfterHeal,
     ];
 
@@ -49,6 +52,7 @@ impl Promise {
             Self::FalseTakeovers => "false_takeovers",
             Self::Ghosts => "ghosts",
             Self::InnocentsFailed => "innocents_failed",
+            Self::DoubleEffectsInTransaction => "double_effects_in_transaction",
             Self::StuckAfterHeal => "stuck_after_heal",
         }
     }
