@@ -49,6 +49,9 @@ pub struct RunArgs {
     /// What is random follows from it; drawn and printed if it is not given
     #[arg(long)]
     pub seed: Option<u64>,
+    /// What comes on top; may be given again
+    #[arg(long = "with", value_enum)]
+    pub extras: Vec<Extra>,
     /// Print the verdict as one JSON line
     #[arg(long)]
     pub json: bool,
@@ -72,6 +75,30 @@ pub enum DatabaseArg {
     Postgres,
     /// A MariaDB server of its own.
     Mysql,
+    /// A MariaDB Galera cluster of three, behind one address.
+    Galera,
+}
+
+/// Something on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Extra {
+    /// PostgreSQL's server dies, and a replica takes its place that lacks its last commits.
+    Replica,
+    /// The clocks of two nodes in three are wrong by an hour, one way or the other.
+    WrongClocks,
+    /// Every node writes to a cluster's member of its own; what comes of it is reported, not judged.
+    EveryWriter,
+}
+
+impl Extra {
+    /// As it is spelled on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replica => "replica",
+            Self::WrongClocks => "wrong-clocks",
+            Self::EveryWriter => "every-writer",
+        }
+    }
 }
 
 impl DatabaseArg {
@@ -81,6 +108,7 @@ impl DatabaseArg {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
             Self::Mysql => "mysql",
+            Self::Galera => "galera",
         }
     }
 }

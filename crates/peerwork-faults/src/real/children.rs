@@ -52,6 +52,7 @@ impl Process {
         url: &str,
         seed: u64,
         more: &[(&str, String)],
+        env: Vec<(String, String)>,
     ) -> Result<Self> {
         let log = stage.folder().join(format!("{label}.log"));
         let log = File::create(&log).with_context(|| format!("create {}", log.display()))?;
@@ -65,6 +66,7 @@ impl Process {
         let mut child = Command::new(stage.program())
             .args(arguments)
             .env(URL_VAR, url)
+            .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -85,8 +85,9 @@ impl<'a> Cluster<'a> {
             self.started += 1;
             let label = format!("{NODE}{}", self.started);
             let seed = self.seed.wrapping_add(self.started);
-            let wire = self.network.wire(self.stage.url()).await?;
-            let process = Process::spawn(self.stage, "node", &label, wire.url(), seed, &[])?;
+            let wire = self.network.wire(&self.stage.url_of(self.started)).await?;
+            let env = self.stage.env_of(self.started);
+            let process = Process::spawn(self.stage, "node", &label, wire.url(), seed, &[], env)?;
             let node = Node {
                 process,
                 wire,
@@ -131,7 +132,18 @@ impl<'a> Cluster<'a> {
             self.nodes.remove(&label);
         }
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        let overdue = |node: &&Node| is_over(node.leaves_by) || is_over(node.spins_until);
+        let spins: Vec<_> = self
+            .nodes
+            .values()
+            .filter(|node| !node.frozen && is_over(node.spins_until))
+            .map(|node| node.process.label.clone())
+            .collect();
+        for label in spins {
+            // It is its task that ends it: we only do what a watchdog would.
+            self.note(FaultSort::Crash, &label);
+            self.kill(&label).await?;
+        }
+        let overdue = |node: &&Node| is_over(node.leaves_by);
         let overdue: Vec<_> = self
             .nodes
             .values()

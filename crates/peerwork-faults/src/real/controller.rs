@@ -4,7 +4,7 @@
 //! start -> storm: people steer, faults strike -> peace: healthy nodes, pauses resumed -> rest: all is over -> verdict
 //! ```
 
-use super::args::RunArgs;
+use super::args::{Extra, RunArgs};
 use super::audit::{self, Change};
 use super::check::{self, Evidence};
 use super::children::Process;
@@ -47,6 +47,7 @@ const ABOUT: &str = "run.json";
 #[derive(Debug, Serialize, Deserialize)]
 struct About {
     database: String,
+    extras: Vec<String>,
     seed: u64,
     seconds: u64,
     boot_to_day_us: u64,
@@ -66,13 +67,13 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         args.database.name(),
         args.seconds
     );
-    let stage = Stage::set(args.database)?;
     // One thread, this one: the kernel ends our children with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start a runtime")?;
     let network = Network::new()?;
+    let stage = runtime.block_on(Stage::set(args.database, &args.extras, &network))?;
     let report = runtime.block_on(async {
         let outcome = drive(args, seed, &stage, &network).await;
         if outcome.is_err() {
@@ -100,10 +101,15 @@ pub fn run(args: &RunArgs) -> Result<bool> {
     let folder = stage.keep();
     eprintln!("the histories and the audit are in {}", folder.display());
     if !passed {
+        let extras = args
+            .extras
+            .iter()
+            .map(|extra| format!(" --with {}", extra.name()));
         eprintln!(
-            "again: cargo xtask faults --database {} --seconds {} --seed {seed}",
+            "again: cargo xtask faults --database {} --seconds {} --seed {seed}{}",
             args.database.name(),
-            args.seconds
+            args.seconds,
+            extras.collect::<String>()
         );
     }
     Ok(passed)
@@ -126,14 +132,18 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
         ("--seconds", args.seconds.to_string()),
     ];
     let spawn = |command, more: &[_], seed| {
-        Process::spawn(stage, command, command, stage.url(), seed, more)
+        Process::spawn(stage, command, command, stage.url(), seed, more, Vec::new())
     };
     let mut people = spawn("people", &more, random.random())?;
-    let mut forger = spawn("forger", &[], random.random())?;
+    // A run that was over may hold its task again after the database has lost history: nothing would be forged then.
+    let forges = !stage.has(Extra::Replica);
+    let forger_seed = random.random();
+    let forger = forges.then(|| spawn("forger", &[], forger_seed));
+    let mut forger = forger.transpose()?;
 
     let until = Instant::now() + Duration::from_secs(args.seconds);
     let time = Duration::from_millis(args.seconds * 10 * STORM_PERCENT);
-    let plan = faults::plan(&mut random, stage.database(), time);
+    let plan = faults::plan(&mut random, stage, time);
     let storm = Storm::new(stage, journal.clone(), client.clone(), random);
     storm.rage(plan, &mut cluster).await?;
     while Instant::now() < until || people.ended()?.is_none() {
@@ -146,7 +156,9 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     cluster.renew().await?;
     let stuck = rest(stage, &journal, &client, &mut cluster).await?;
     journal.write(What::Rest { stuck });
-    forger.kill().await?;
+    if let Some(forger) = &mut forger {
+        forger.kill().await?;
+    }
     cluster.end().await?;
 
     let evidence = Evidence {
@@ -159,6 +171,11 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     };
     let about = About {
         database: args.database.name().to_owned(),
+        extras: args
+            .extras
+            .iter()
+            .map(|extra| extra.name().to_owned())
+            .collect(),
         seed,
         seconds: args.seconds,
         boot_to_day_us: evidence.boot_to_day_us,
@@ -167,6 +184,7 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     leave(stage.folder(), &about, &evidence.audit)?;
     Ok(Report {
         database: args.database,
+        extras: args.extras.clone(),
         seed,
         seconds: args.seconds,
         verdict: check::judge(&evidence),
@@ -288,9 +306,15 @@ pub fn check(folder: &Path) -> Result<bool> {
         ttl_us: LEASE.ttl_ms * 1_000,
         gap_us: 2 * LEASE.beat_ms * 1_000,
     };
+    let extras: Result<_, _> = about
+        .extras
+        .iter()
+        .map(|name| super::args::Extra::from_str(name, true))
+        .collect();
     let database = super::args::DatabaseArg::from_str(&about.database, true);
     let report = Report {
         database: database.map_err(anyhow::Error::msg)?,
+        extras: extras.map_err(anyhow::Error::msg)?,
         seed: about.seed,
         seconds: about.seconds,
         verdict: check::judge(&evidence),

@@ -1,8 +1,9 @@
 //! What happens to the cluster and when: drawn from the seed, every sort at least once before any comes again.
 
-use super::args::DatabaseArg;
+use super::args::{DatabaseArg, Extra};
 use super::history::FaultSort;
 use super::node::LEASE;
+use super::stage::Stage;
 use peerwork::Status;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -29,10 +30,24 @@ pub struct Planned {
     pub act: Act,
 }
 
+/// What the server acknowledges in this time before its end is lost.
+const REPLICA_BEHIND: Duration = Duration::from_millis(1_500);
 const TTL: Duration = Duration::from_millis(LEASE.ttl_ms);
 
 /// The plan of a run of which faults take `time`.
-pub fn plan(random: &mut StdRng, database: DatabaseArg, time: Duration) -> Vec<Planned> {
+pub fn plan(random: &mut StdRng, stage: &Stage, time: Duration) -> Vec<Planned> {
+    let mut plan = plan_for(random, stage.database(), time);
+    if stage.has(Extra::Replica) {
+        // Once, and late: there is one replica, and much is to be lost by then.
+        let act = Act::Fault(FaultSort::Failover, REPLICA_BEHIND);
+        let at = time.mul_f64(0.6);
+        plan.push(Planned { at, act });
+        plan.sort_by_key(|planned| planned.at);
+    }
+    plan
+}
+
+fn plan_for(random: &mut StdRng, database: DatabaseArg, time: Duration) -> Vec<Planned> {
     /// From one act to the next, in the mean.
     const PACE: Duration = Duration::from_millis(1_700);
     let count = (time.as_millis() / PACE.as_millis()).max(1);
@@ -64,7 +79,9 @@ fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
     let mut frozen = || TTL + Duration::from_millis(random.random_range(800..3_000));
     let away = match database {
         DatabaseArg::Sqlite => FaultSort::DatabaseLocked,
-        DatabaseArg::Postgres | DatabaseArg::Mysql => FaultSort::DatabaseStopped,
+        DatabaseArg::Postgres | DatabaseArg::Mysql | DatabaseArg::Galera => {
+            FaultSort::DatabaseStopped
+        }
     };
     let mut acts = vec![
         Act::KillAt(Status::Cleaning),
@@ -103,7 +120,7 @@ mod tests {
     #[test]
     fn a_plan_follows_from_its_seed_and_holds_every_sort() {
         let plan = |seed| {
-            plan(
+            plan_for(
                 &mut StdRng::seed_from_u64(seed),
                 DatabaseArg::Postgres,
                 Duration::from_secs(90),

@@ -290,13 +290,15 @@ pub enum FaultSort {
     DatabaseLocked,
     /// The database is killed, and started again.
     DatabaseKilled,
+    /// The server dies, and a replica takes its place that lacks its last commits.
+    Failover,
     /// All connections are ended by the database, several times.
     ConnectionsKilled,
 }
 
 impl FaultSort {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Freeze,
         Self::Drain,
@@ -308,6 +310,7 @@ impl FaultSort {
         Self::DatabaseStopped,
         Self::DatabaseLocked,
         Self::DatabaseKilled,
+        Self::Failover,
         Self::ConnectionsKilled,
     ];
 
@@ -325,6 +328,7 @@ impl FaultSort {
             Self::DatabaseStopped => "database_stopped",
             Self::DatabaseLocked => "database_locked",
             Self::DatabaseKilled => "database_killed",
+            Self::Failover => "failover",
             Self::ConnectionsKilled => "connections_killed",
         }
     }
@@ -333,7 +337,7 @@ impl FaultSort {
     pub fn hits_database(self) -> bool {
         matches!(
             self,
-            Self::DatabaseStopped | Self::DatabaseLocked | Self::DatabaseKilled
+            Self::DatabaseStopped | Self::DatabaseLocked | Self::DatabaseKilled | Self::Failover
         )
     }
 }

@@ -43,13 +43,21 @@ impl Network {
                 swallowed: 0,
             });
         };
-        let proxy = self.0.spawn(Proxy::start(upstream));
-        let proxy = proxy.await.context("start a proxy")??;
+        let proxy = self.proxy(upstream).await?;
         Ok(Wire {
             url: proxy.url(url),
             proxy: Some(proxy),
             swallowed: 0,
         })
+    }
+
+    /// A proxy in front of `upstream`.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub async fn proxy(&self, upstream: SocketAddr) -> Result<Proxy> {
+        let proxy = self.0.spawn(Proxy::start(upstream));
+        Ok(proxy.await.context("start a proxy")??)
     }
 
     /// Ends all connections without waiting for any.
@@ -59,7 +67,7 @@ impl Network {
 }
 
 /// Of `scheme://user@address:port/name`.
-fn address(url: &str) -> Option<SocketAddr> {
+pub fn address(url: &str) -> Option<SocketAddr> {
     let (_, rest) = url.split_once("//")?;
     let host = rest.split('/').next()?;
     host.rsplit('@').next()?.parse().ok()

@@ -47,6 +47,8 @@ enum End {
     Restart,
     Unlock(AnyConnection),
     Storm(JoinHandle<()>),
+    Rejoin(JoinHandle<Result<()>>),
+    Promote,
 }
 
 impl<'a> Storm<'a> {
@@ -96,16 +98,25 @@ impl<'a> Storm<'a> {
 
     /// One thing at a time is done to the database: what is under way, ends first.
     fn may(&self, act: Act) -> bool {
-        let is_busy = self
-            .lasting
-            .iter()
-            .any(|lasting| matches!(lasting.end, End::Restart | End::Unlock(_) | End::Storm(_)));
+        let is_busy = self.lasting.iter().any(|lasting| {
+            matches!(
+                lasting.end,
+                End::Restart
+                    | End::Swallow(..)
+                    | End::Unlock(_)
+                    | End::Storm(_)
+                    | End::Rejoin(_)
+                    | End::Promote
+            )
+        });
         let is_databases = matches!(
             act,
             Act::Fault(
                 FaultSort::DatabaseStopped
                     | FaultSort::DatabaseLocked
                     | FaultSort::DatabaseKilled
+                    | FaultSort::Failover
+                    | FaultSort::SwallowCommits
                     | FaultSort::ConnectionsKilled,
                 _
             )
@@ -177,14 +188,10 @@ impl<'a> Storm<'a> {
             FaultSort::DatabaseStopped | FaultSort::DatabaseLocked => self.stop_database().await?,
             FaultSort::DatabaseKilled => {
                 self.begins(sort);
-                self.stage
-                    .with_server(|server| {
-                        server.kill()?;
-                        server.restart()
-                    })
-                    .await?;
+                self.stage.kill().await?;
                 self.ends(sort);
-                return Ok(());
+                // The members of a cluster come back behind everybody's back.
+                End::Rejoin(tokio::spawn(Stage::rejoin(self.stage.handle())))
             }
             FaultSort::ConnectionsKilled => {
                 self.begins(sort);
@@ -214,6 +221,10 @@ impl<'a> Storm<'a> {
                     _ => End::Relieve(node),
                 }
             }
+            FaultSort::Failover => {
+                self.stage.cut_replica_off().await?;
+                End::Promote
+            }
             FaultSort::Crash => return Ok(()),
         };
         self.lasting.push(Lasting {
@@ -227,7 +238,7 @@ impl<'a> Storm<'a> {
     async fn stop_database(&mut self) -> Result<End> {
         if audit::Dialect::of_url(self.stage.url())? != audit::Dialect::Sqlite {
             self.begins(FaultSort::DatabaseStopped);
-            self.stage.with_server(|server| server.stop()).await?;
+            self.stage.stop().await?;
             return Ok(End::Restart);
         }
         let mut connection = audit::connect(self.stage.url()).await?;
@@ -250,12 +261,22 @@ impl<'a> Storm<'a> {
                     cluster.relieve(&node, self.random.random());
                 }
                 End::Restart => {
-                    self.stage.with_server(|server| server.restart()).await?;
+                    self.stage.restart().await?;
                     self.ends(FaultSort::DatabaseStopped);
                 }
                 End::Unlock(mut connection) => {
                     execute(&mut connection, "rollback").await?;
                     self.ends(FaultSort::DatabaseLocked);
+                }
+                End::Rejoin(rejoined) if rejoined.is_finished() => rejoined.await??,
+                End::Rejoin(rejoined) => self.lasting.push(Lasting {
+                    until: now + TICK,
+                    end: End::Rejoin(rejoined),
+                }),
+                End::Promote => {
+                    self.begins(FaultSort::Failover);
+                    self.stage.fail_over().await?;
+                    self.ends(FaultSort::Failover);
                 }
                 End::Storm(storm) => {
                     // It may have lost its own connection, too.

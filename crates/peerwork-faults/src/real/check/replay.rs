@@ -1,14 +1,17 @@
 //! Replays the audit of every task: each change of status against `decide`, each end of a run against who ended it, each
 //! checkpoint against who held the task.
 
-use super::facts::{Facts, RunFacts};
+use super::facts::{Facts, Fault, RunFacts};
 use super::{Promise, Verdict};
 use crate::real::audit::{Change, Op, Table};
-use crate::real::history::{How, Want, Why};
+use crate::real::history::{FaultSort, How, Want, Why};
 use crate::real::work::{Checkpoint, Manner, Output};
 use peerwork_core::{Place, Status, lifecycle};
 use std::collections::BTreeSet;
 use uuid::Uuid;
+
+/// The kinds' limit of deaths without progress.
+const CRASH_LIMIT: i64 = 3;
 
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     let allowed = lifecycle::transitions();
@@ -23,6 +26,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             born: false,
             ran: false,
             step: None,
+            deaths: Vec::new(),
         };
         for change in changes {
             life.take(change);
@@ -54,6 +58,8 @@ struct Life<'a> {
     ran: bool,
     /// The step of the checkpoint.
     step: Option<u64>,
+    /// The nodes that died while they held it, since its last checkpoint.
+    deaths: Vec<Uuid>,
 }
 
 impl Life<'_> {
@@ -215,6 +221,7 @@ impl Life<'_> {
             self.finished(run, facts, change);
         }
         if is_dead && ended.is_none() {
+            self.deaths.push(node);
             self.verdict.saw(match old.status {
                 Status::Pausing => "rescue_while_pausing",
                 Status::DeletingRun => "rescue_while_deleting",
@@ -267,7 +274,19 @@ impl Life<'_> {
             Some(manner) => manner.may_fail(),
             None => false,
         };
-        if !may {
+        // Whoever kills node after node comes to the limit with any task; that is what a limit is. A task that ends its
+        // process must not bring its neighbours there.
+        let was_killed = change.crashes >= CRASH_LIMIT && !self.deaths.is_empty();
+        let by_poison = |node: &Uuid| {
+            let label = self.facts.nodes.get(node).map(|node| node.label.as_str());
+            let crashes =
+                |fault: &Fault| fault.sort == FaultSort::Crash && fault.node.as_deref() == label;
+            self.facts.faults.iter().any(crashes)
+        };
+        if !may && was_killed && !self.deaths.iter().any(by_poison) {
+            self.verdict
+                .add("failed_when_three_of_its_nodes_were_killed", 1);
+        } else if !may {
             let text = format!(
                 "task {} of kind {} failed in attempt {} after {} failures and {} crashes",
                 self.task,
@@ -285,6 +304,7 @@ impl Life<'_> {
             self.step = None;
             return;
         }
+        self.deaths.clear();
         let holder = self.row.and_then(|row| row.run);
         if holder.is_none() || holder != change.run {
             let text = format!(
