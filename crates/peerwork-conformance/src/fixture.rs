@@ -121,6 +121,26 @@ impl TestClock {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
 
+    /// The clock that a store lives by which was made with `time`.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn over(time: Arc<AtomicI64>) -> Self {
+        let clock = Self(time);
+        clock.reset();
+        clock
+    }
+
+    /// Begins anew.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn reset(&self) {
+        self.0.store(Self::START_US, Ordering::SeqCst);
+    }
+
+    /// A time that no test lives to see.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn far() -> i64 {
+        Self::START_US * 2
+    }
+
     /// Lets `ms` milliseconds pass.
     pub fn pass_ms(&self, ms: u64) {
         let us = i64::try_from(ms * 1_000).expect("a test lasts less than an age");

@@ -8,6 +8,7 @@
 //! | one behaviour after the other, a file for each topic | [`behaviours`] |
 //! | random sequences of calls, compared with the in-memory reference and the pure rules | [`model`] |
 //! | many tasks on one store at once, judged by invariants | [`races`] |
+//! | a fault at every statement of every operation, and the operation again | `repeats` |
 //! | the stores, and how a test gets a fresh one | [`Backend`], [`Fixture`] |
 //! | every status, in bulk | [`population`] |
 //!
@@ -19,6 +20,8 @@ mod kit;
 pub mod model;
 pub mod population;
 pub mod races;
+#[cfg(feature = "failpoints")]
+pub mod repeats;
 mod sql;
 mod suite;
 

@@ -44,7 +44,7 @@ const PLACES: [(&str, Place); 4] = [
     ("done", Place::Done),
 ];
 
-type TextRow = Vec<Option<String>>;
+pub(crate) type TextRow = Vec<Option<String>>;
 
 impl Tables {
     /// A file, a schema or a database that nobody else uses, with a pool of the one connection that every call must
@@ -130,6 +130,103 @@ impl Tables {
             Pool::MySql(pool) => SqlStore::mysql(pool.clone(), settings),
         };
         store.expect("settings that are right")
+    }
+
+    /// The same with faults.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn faulty_store(&self, failpoints: peerwork_store::Failpoints) -> SqlStore {
+        let faulty = self.settings.clone().with_failpoints(failpoints);
+        let store = match &self.pool {
+            Pool::Sqlite(pool) => SqlStore::sqlite(pool.clone(), faulty),
+            Pool::Postgres(pool) => SqlStore::postgres(pool.clone(), faulty),
+            Pool::MySql(pool) => SqlStore::mysql(pool.clone(), faulty),
+        };
+        store.expect("settings that are right")
+    }
+
+    /// Every table with every column as text, but for the migrations.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn shape(&self) -> Vec<(String, String)> {
+        let sql = match &self.pool {
+            Pool::Sqlite(_) => {
+                "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c \
+                 where m.type = 'table' order by m.name, c.cid"
+            }
+            Pool::Postgres(_) => {
+                "select table_name::text, column_name::text from information_schema.columns \
+                 where table_schema = $SCHEMA order by table_name, ordinal_position"
+            }
+            Pool::MySql(_) => {
+                "select cast(table_name as char), cast(column_name as char) from information_schema.columns \
+                 where table_schema = database() order by table_name, ordinal_position"
+            }
+        };
+        let schema = self.settings.schema.as_deref().unwrap_or_default();
+        let columns = self
+            .fetch(&sql.replace("$SCHEMA", &format!("'{schema}'")))
+            .await;
+        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for column in &columns {
+            let table = text(column, 0).strip_prefix(PREFIX).expect("ours");
+            tables.entry(table.to_owned()).or_default().push({
+                let name = text(column, 1);
+                match &self.pool {
+                    Pool::Sqlite(_) => format!("quote({name})"),
+                    Pool::Postgres(_) => format!("{name}::text"),
+                    Pool::MySql(_) => format!("hex({name})"),
+                }
+            });
+        }
+        tables.remove("migration");
+        tables
+            .into_iter()
+            .map(|(table, columns)| (table, columns.join(", ")))
+            .collect()
+    }
+
+    /// All rows of all tables.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn dump(&self, shape: &[(String, String)]) -> Vec<(String, Vec<TextRow>)> {
+        let mut dump = Vec::new();
+        for (table, columns) in shape {
+            let mut rows = self.rows(table, columns).await;
+            rows.sort();
+            dump.push((table.clone(), rows));
+        }
+        dump
+    }
+
+    /// Waits for transactions whose connections are gone: their servers may still be rolling them back, and a claim
+    /// would pass over what they have locked.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn wait_for_locks(&self) {
+        if matches!(self.pool, Pool::Sqlite(_)) {
+            return;
+        }
+        for (place, _) in PLACES {
+            self.run(&format!("select 'x' from {}{place} for update", self.begin))
+                .await;
+        }
+    }
+
+    /// Removes all rows.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn empty(&self, shape: &[(String, String)]) {
+        for (table, _) in shape {
+            self.run(&format!("delete from {}{table}", self.begin))
+                .await;
+        }
+    }
+
+    /// Removes all tables.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn drop_all(&self, shape: &[(String, String)]) {
+        for (table, _) in shape {
+            self.run(&format!("drop table if exists {}{table}", self.begin))
+                .await;
+        }
+        self.run(&format!("drop table if exists {}migration", self.begin))
+            .await;
     }
 
     /// A further handle with connections of its own, as a node of another process uses them.

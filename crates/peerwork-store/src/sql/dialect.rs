@@ -3,6 +3,7 @@
 //! Text is made of constants only; whatever a user hands in is a parameter. In the constants `~` stands for the
 //! tables' prefix.
 
+use super::fault::Fault;
 use super::settings::{Capabilities, Clock, Database, Isolation, Settings};
 use super::value::{Sort, Value};
 use peerwork_core::Timestamp;
@@ -22,6 +23,8 @@ pub(crate) struct Dialect {
     /// The length of the schema in it, with its quotes and its dot.
     schema_len: usize,
     pub clock: Clock,
+    #[cfg(feature = "failpoints")]
+    pub failpoints: Option<super::failpoints::Failpoints>,
 }
 
 /// The lengths of lists in statements: few, so that few statements are prepared, and each on its own less than
@@ -53,6 +56,8 @@ impl Dialect {
             tables,
             schema_len,
             clock: settings.clock.clone(),
+            #[cfg(feature = "failpoints")]
+            failpoints: settings.failpoints.clone(),
         }
     }
 
@@ -70,6 +75,30 @@ impl Dialect {
             (Some(at), _) => Some(at),
             (None, Database::Sqlite) => Some(Timestamp::from(SystemTime::now())),
             (None, Database::Postgres | Database::MySql) => None,
+        }
+    }
+
+    /// Carries out a statement, unless a test wants it to fail.
+    pub(crate) async fn carry_out<T>(
+        &self,
+        operation: &'static str,
+        text: &str,
+        statement: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        #[cfg(feature = "failpoints")]
+        {
+            use super::failpoints::{Reached, around};
+            around(
+                self.failpoints.as_ref(),
+                Reached { operation, text },
+                statement,
+            )
+            .await
+        }
+        #[cfg(not(feature = "failpoints"))]
+        {
+            let _ = (operation, text);
+            statement.await
         }
     }
 

@@ -66,7 +66,7 @@ impl Engine {
         self.patiently::<O, _>(operation, || async {
             let mut lease = self.connections.lease().await?;
             let own = lease.are_own();
-            let mut tx = Tx::new(lease.link(), self.dialect.clone());
+            let mut tx = Tx::new(lease.link(), self.dialect.clone(), O::NAME);
             if self.dialect.capabilities.sessions {
                 let answer = operation.run(&mut tx).await?;
                 lease.sound();
@@ -111,7 +111,7 @@ impl Engine {
         };
         let mut lease = self.connections.lease().await?;
         let own = lease.are_own();
-        let mut tx = Tx::new(lease.link(), self.dialect.clone());
+        let mut tx = Tx::new(lease.link(), self.dialect.clone(), O::NAME);
         if alone {
             let answer = operation.run(&mut tx).await;
             return match answer {

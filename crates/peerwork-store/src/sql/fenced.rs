@@ -215,18 +215,17 @@ impl<DB: SqlDatabase> Session<DB> {
             (Database::MySql, _) => "start transaction",
         };
         // Through sqlx: what the user begins on this connection is then a savepoint, and commits nothing.
-        let mut transaction = sqlx::Connection::begin_with(&mut *self.connection, statement)
-            .await
-            .map_err(|error| sort::<DB>(error).into_error(NAME))?;
-        let text = format!("{}savepoint {MARK}", idle_limit(&dialect, idle));
-        DB::link(&mut transaction)
-            .run(text)
-            .await
-            .map_err(|fault| fault.into_error(NAME))?;
-        Ok(OpenTransaction {
-            transaction,
+        let begin = sqlx::Connection::begin_with(&mut *self.connection, statement);
+        let begin = async { begin.await.map_err(sort::<DB>) };
+        let begun = dialect.carry_out(NAME, statement, begin).await;
+        let mut open = OpenTransaction {
+            transaction: begun.map_err(|fault| fault.into_error(NAME))?,
             dialect,
-        })
+        };
+        let text = format!("{}savepoint {MARK}", idle_limit(&open.dialect, idle));
+        let marked = open.tx().run(text).await;
+        marked.map_err(|fault| fault.into_error(NAME))?;
+        Ok(open)
     }
 
     /// Keeps the connection for the next transaction: nothing is open on it, and nothing was wrong with it.
@@ -284,7 +283,7 @@ impl<DB: SqlDatabase> OpenTransaction<'_, DB> {
     }
 
     fn tx(&mut self) -> Tx<'_> {
-        Tx::new(DB::link(&mut self.transaction), self.dialect.clone())
+        Tx::new(DB::link(&mut self.transaction), self.dialect.clone(), NAME)
     }
 
     /// Creates a task.
@@ -347,10 +346,9 @@ impl<DB: SqlDatabase> OpenTransaction<'_, DB> {
     /// What the database said. Whatever it is, the transaction may have been committed:
     /// [read it back](Committer::standing).
     pub async fn commit(self) -> Result<()> {
-        self.transaction
-            .commit()
-            .await
-            .map_err(|error| sort::<DB>(error).at_commit().into_error(NAME))
+        let commit = async { self.transaction.commit().await.map_err(sort::<DB>) };
+        let committed = self.dialect.carry_out(NAME, "commit", commit).await;
+        committed.map_err(|fault| fault.at_commit().into_error(NAME))
     }
 
     /// Rolls back. If that fails, the session is not to be kept.

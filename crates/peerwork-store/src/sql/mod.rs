@@ -17,6 +17,8 @@
 mod connect;
 mod dialect;
 mod engine;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod fault;
 mod fenced;
 mod file;
@@ -41,6 +43,9 @@ mod transactional;
 mod tx;
 mod value;
 
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use failpoints::{Failpoints, Fate, Reached};
 pub use fenced::{
     Committer, OpenTransaction, Record, Recorded, Room, Session, SqlDatabase, is_transient_sqlx,
 };

@@ -199,7 +199,7 @@ async fn apply_next(tx: &mut Tx<'_>) -> Result<bool, Fault> {
 /// be run again, if we die in the middle.
 async fn step_mysql(engine: &Engine) -> Result<bool, Fault> {
     let mut lease = engine.connections.lease().await?;
-    let mut tx = Tx::new(lease.link(), engine.dialect.clone());
+    let mut tx = Tx::new(lease.link(), engine.dialect.clone(), "migrate");
     if engine.dialect.capabilities.advisory_locks {
         let mut sql = tx.sql("select get_lock(");
         sql.bind(lock_name(&engine.dialect)).push(", 60)");

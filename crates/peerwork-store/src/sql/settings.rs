@@ -28,6 +28,10 @@ pub struct Settings {
     pub capabilities: Capabilities,
     /// How far transactions are kept apart, on PostgreSQL.
     pub isolation: Isolation,
+    /// Faults, for tests.
+    #[cfg(feature = "failpoints")]
+    #[doc(hidden)]
+    pub failpoints: Option<super::failpoints::Failpoints>,
 }
 
 /// Whose time it is.
@@ -153,6 +157,14 @@ impl Settings {
     /// The same with this isolation.
     pub fn with_isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// The same with these faults.
+    #[cfg(feature = "failpoints")]
+    #[doc(hidden)]
+    pub fn with_failpoints(mut self, failpoints: super::failpoints::Failpoints) -> Self {
+        self.failpoints = Some(failpoints);
         self
     }
 

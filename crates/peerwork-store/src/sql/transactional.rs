@@ -63,7 +63,7 @@ async fn create(
         return Err(Fault::new(FaultSort::Invalid, text).into_error(NAME));
     }
     check_new(std::slice::from_ref(&task))?;
-    create_in(&mut Tx::new(link, dialect), &task)
+    create_in(&mut Tx::new(link, dialect, NAME), &task)
         .await
         .map_err(|fault| fault.into_error(NAME))
 }

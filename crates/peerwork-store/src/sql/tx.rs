@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(crate) struct Tx<'a> {
     link: &'a mut dyn Link,
     pub dialect: Arc<Dialect>,
+    /// What it is for.
+    operation: &'static str,
     now: Option<Timestamp>,
 }
 
@@ -86,10 +88,15 @@ pub(crate) enum OnDuplicate {
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(link: &'a mut dyn Link, dialect: Arc<Dialect>) -> Self {
+    pub(crate) fn new(
+        link: &'a mut dyn Link,
+        dialect: Arc<Dialect>,
+        operation: &'static str,
+    ) -> Self {
         Self {
             link,
             dialect,
+            operation,
             now: None,
         }
     }
@@ -106,8 +113,7 @@ impl<'a> Tx<'a> {
         };
         if self.dialect.database == Database::MySql && !own {
             // For the next transaction only. The default, REPEATABLE READ, locks gaps, and others' inserts with them.
-            self.link
-                .run("set transaction isolation level read committed".to_owned())
+            self.run("set transaction isolation level read committed".to_owned())
                 .await?;
         }
         let text = begin.to_owned();
@@ -117,23 +123,25 @@ impl<'a> Tx<'a> {
             true => format!("{text}; {}", postgres_settings("set local")),
             false => text,
         };
-        self.link.run(text).await
+        self.run(text).await
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Fault> {
-        self.link
-            .run("commit".to_owned())
+        self.run("commit".to_owned())
             .await
             .map_err(Fault::at_commit)
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
-        self.link.run("rollback".to_owned()).await
+        self.run("rollback".to_owned()).await
     }
 
     /// Runs text that is no prepared statement, as of a migration.
     pub(crate) async fn run(&mut self, text: String) -> Result<(), Fault> {
-        self.link.run(text).await
+        let statement = self.link.run(text.clone());
+        self.dialect
+            .carry_out(self.operation, &text, statement)
+            .await
     }
 
     pub(crate) fn database(&self) -> Database {
@@ -145,11 +153,28 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
-        self.link.fetch(sql).await
+        let text = self.text_of(&sql);
+        let statement = self.link.fetch(sql);
+        self.dialect
+            .carry_out(self.operation, &text, statement)
+            .await
     }
 
     pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
-        self.link.execute(sql).await
+        let text = self.text_of(&sql);
+        let statement = self.link.execute(sql);
+        self.dialect
+            .carry_out(self.operation, &text, statement)
+            .await
+    }
+
+    /// Copied only for those who look at it.
+    fn text_of(&self, sql: &Sql) -> String {
+        if cfg!(feature = "failpoints") {
+            sql.text.clone()
+        } else {
+            String::new()
+        }
     }
 
     /// Runs a change that must touch exactly `expected` rows: they were read under a lock.

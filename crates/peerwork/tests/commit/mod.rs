@@ -2,6 +2,8 @@
 //!
 //! `teller` has what these are written with: a handler that does what a test says, and a ledger beside the tasks.
 
+#[cfg(feature = "failpoints")]
+mod answers;
 mod effects;
 mod endings;
 mod races;

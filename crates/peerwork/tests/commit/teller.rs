@@ -124,7 +124,21 @@ impl<DB: Bank> Ledger<DB> {
         Ok(())
     }
 
-    /// A node whose runs do this.
+    /// A handler whose runs do this.
+    pub fn teller<S>(&self, script: S) -> Teller<DB>
+    where
+        S: for<'r> Fn(&'r mut Run<Teller<DB>>, Ledger<DB>) -> Act<'r, Result<i64, TaskError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Teller {
+            ledger: self.clone(),
+            script: Arc::new(script),
+        }
+    }
+
+    /// A node with it.
     pub fn node<S>(&self, place: &Place, script: S) -> NodeBuilder
     where
         S: for<'r> Fn(&'r mut Run<Teller<DB>>, Ledger<DB>) -> Act<'r, Result<i64, TaskError>>
@@ -132,10 +146,7 @@ impl<DB: Bank> Ledger<DB> {
             + Sync
             + 'static,
     {
-        place.node().register(Teller {
-            ledger: self.clone(),
-            script: Arc::new(script),
-        })
+        place.node().register(self.teller(script))
     }
 
     /// Ends the node, and removes the table.

@@ -46,7 +46,7 @@ impl Stage {
     async fn write<O: Operation>(&mut self, title: &'static str, operation: O) -> O::Answer {
         let own = self.lease.are_own();
         let mut link = Recorder::new(self.lease.link(), self.dialect.clone());
-        let mut tx = Tx::new(&mut link, self.dialect.clone());
+        let mut tx = Tx::new(&mut link, self.dialect.clone(), O::NAME);
         let alone = operation.is_one_statement(&self.dialect);
         if !alone {
             tx.begin(own).await.expect(title);
@@ -63,7 +63,7 @@ impl Stage {
     /// As the engine's `read`.
     async fn read<O: Operation>(&mut self, title: &'static str, operation: O) -> O::Answer {
         let mut link = Recorder::new(self.lease.link(), self.dialect.clone());
-        let mut tx = Tx::new(&mut link, self.dialect.clone());
+        let mut tx = Tx::new(&mut link, self.dialect.clone(), O::NAME);
         let answer = operation.run(&mut tx).await.expect(title);
         let statements = link.seen;
         self.acts.push(Act { title, statements });
