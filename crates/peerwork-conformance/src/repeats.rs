@@ -17,6 +17,7 @@ use uuid::Uuid;
 const NODE: NodeId = NodeId(Uuid::from_u128(900));
 const OTHER: NodeId = NodeId(Uuid::from_u128(901));
 const RUN: RunId = RunId(Uuid::from_u128(800));
+const OPERATION: OperationId = OperationId(Uuid::from_u128(700));
 
 /// No operation has as many statements, in however small tables.
 const STATEMENTS_MAX: usize = 200;
@@ -363,35 +364,54 @@ const CASES: &[Case] = cases! {
         Ok(format!("{:?}", store.save(vec![save]).await?))
     });
     "finish": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 1, OK)), again "Lost";
+        |store| Box::pin(end(store, 1, OK)), again "Already(Finished)";
     "finish a child": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 2, OK)), again "Lost";
+        |store| Box::pin(end(store, 2, OK)), again "Already(Finished)";
     "finish, and forget": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 1, Event::Ok { forget: true })), again "Lost";
+        |store| Box::pin(end(store, 1, Event::Ok { forget: true })), again "Already(Deleted)";
     "finish a task that is being deleted": |store, _| Box::pin(async {
         running(store).await?;
         steer(store, 1, Wish::Delete).await?;
         Ok(())
-    }) => |store| Box::pin(end(store, 1, OK)), again "Lost";
+    }) => |store| Box::pin(end(store, 1, OK)), again "Already(CleanupQueued)";
     "fail, to be tried again": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 1, ERR)), again "Lost";
+        |store| Box::pin(end(store, 1, ERR)), again "Already(Scheduled)";
     "fail for good": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 1, FAIL)), again "Lost";
+        |store| Box::pin(end(store, 1, FAIL)), again "Already(Failed)";
     "wait": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 1, WAIT)), again "Lost";
+        |store| Box::pin(end(store, 1, WAIT)), again "Already(Waiting)";
     "hand over": |store, _| Box::pin(running(store)) =>
-        |store| Box::pin(end(store, 1, Event::Stopped)), again "Lost";
+        |store| Box::pin(end(store, 1, Event::Stopped)), again "Already(Resuming)";
     "be paused": |store, _| Box::pin(async {
         running(store).await?;
         steer(store, 1, Wish::Pause).await?;
         Ok(())
-    }) => |store| Box::pin(end(store, 1, Event::Stopped)), again "Lost";
+    }) => |store| Box::pin(end(store, 1, Event::Stopped)), again "Already(Paused)";
     "end a cleanup": |store, _| Box::pin(async {
         queued(store).await?;
         steer(store, 1, Wish::Delete).await?;
         store.claim(claim_of(Work::Cleanup, 1)).await?;
         Ok(())
-    }) => |store| Box::pin(end(store, 1, OK)), again "Lost";
+    }) => |store| Box::pin(end(store, 1, OK)), again "Already(Deleted)";
+    "steer once": |store, _| Box::pin(queued(store)) => |store| Box::pin(async {
+        let steered = store.steer_once(OPERATION, vec![id(1)], Filter::scope(None), Wish::Pause);
+        Ok(format!("{:?}", steered.await?))
+    });
+    "rerun once": |store, _| Box::pin(async {
+        running(store).await?;
+        end(store, 1, OK).await?;
+        Ok(())
+    }) => |store| Box::pin(async {
+        let steered = store.steer_once(OPERATION, vec![id(1)], Filter::scope(None), Wish::Rerun);
+        Ok(format!("{:?}", steered.await?))
+    });
+    "conclude an operation": |store, _| Box::pin(queued(store)) => |store| Box::pin(async {
+        store.conclude(OPERATION, Wish::Pause, Tally::default()).await?;
+        Ok(String::new())
+    });
+    "try a suspect": |store, _| Box::pin(running(store)) => |store| Box::pin(async {
+        Ok(store.try_suspect(id(1), RUN).await?.to_string())
+    });
     "publish kinds": |_, _| Box::pin(async { Ok(()) }) => |store| Box::pin(async {
         store.publish_kinds(vec![(name(KIND), Rules::default())]).await?;
         Ok(String::new())
