@@ -3,6 +3,7 @@
 //! Self-clocked: the next batch is flushed when the last flush has returned, so an idle batcher adds no delay and a
 //! busy one batches by itself. A permanent error is narrowed down to the items that caused it.
 
+use crate::Env;
 use peerwork_core::{BATCH_BYTES_MAX, BATCH_MAX};
 use peerwork_store::{Error, ErrorKind, Result};
 use std::future::Future;
@@ -36,14 +37,14 @@ impl<T, R> Clone for Batcher<T, R> {
 impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
     /// Starts a batcher on the current runtime. It ends when the last handle is dropped and everything is flushed.
     /// `bytes` is the payload of an item.
-    pub fn start<F, Fut>(bytes: fn(&T) -> usize, flush: F) -> Self
+    pub fn start<F, Fut>(env: &Env, bytes: fn(&T) -> usize, flush: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let flush: Box<Flush<T, R>> = Box::new(move |items| Box::pin(flush(items)));
-        tokio::spawn(run(receiver, bytes, flush));
+        tokio::spawn(env.contain(run(receiver, bytes, flush)));
         Self { sender }
     }
 
@@ -134,6 +135,7 @@ mod tests {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let seen = sizes.clone();
         let batcher = Batcher::start(
+            &Env::system(),
             |_: &u32| 0,
             move |items: Vec<u32>| {
                 seen.lock().unwrap().push(items.len());
@@ -160,6 +162,7 @@ mod tests {
     #[tokio::test]
     async fn one_bad_item_fails_alone() {
         let batcher = Batcher::start(
+            &Env::system(),
             |_: &u32| 0,
             |items: Vec<u32>| async move {
                 if items.contains(&13) {
@@ -184,6 +187,7 @@ mod tests {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let seen = sizes.clone();
         let batcher = Batcher::start(
+            &Env::system(),
             |bytes: &usize| *bytes,
             move |items: Vec<usize>| {
                 seen.lock().unwrap().push(items.iter().sum::<usize>());

@@ -216,7 +216,7 @@ impl<H: Handler> Run<H> {
             handler: PhantomData,
         };
         // In a task of its own: whoever drops this future abandons the answer, never a transaction.
-        let carried_out = self.core.tasks.spawn(commit.carry_out(work)).await;
+        let carried_out = self.core.spawn(commit.carry_out(work)).await;
         let done = carried_out.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(lost()),

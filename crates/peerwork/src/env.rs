@@ -1,6 +1,9 @@
 //! Where the shell gets its time, its ids and its randomness from: one place, so that a whole cluster can be
-//! simulated from one seed.
+//! simulated from one seed. Everything that a node or a client spawns goes through [`Env::contain`].
 
+use crate::Machine;
+use crate::machine::OnMachine;
+use futures_util::future::Either;
 use peerwork_core::{Mono, NodeId, RunId, TaskId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -17,7 +20,8 @@ enum Source {
     System,
     Simulated {
         origin: tokio::time::Instant,
-        random: Box<Mutex<StdRng>>,
+        random: Arc<Mutex<StdRng>>,
+        machine: Option<Machine>,
     },
 }
 
@@ -29,19 +33,49 @@ impl Env {
 
     /// Everything from `seed` and from tokio's clock, which a test may pause and advance.
     pub fn simulated(seed: u64) -> Self {
-        let random = Box::new(Mutex::new(StdRng::seed_from_u64(seed)));
+        let random = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
         Self(Arc::new(Source::Simulated {
             origin: tokio::time::Instant::now(),
             random,
+            machine: None,
         }))
+    }
+
+    /// The same simulation, seen from `machine`: with its clock, and stopped when it is. The machine's own environment
+    /// stays what it is.
+    pub fn on(&self, machine: &Machine) -> Self {
+        match &*self.0 {
+            Source::System => self.clone(),
+            Source::Simulated { origin, random, .. } => Self(Arc::new(Source::Simulated {
+                origin: *origin,
+                random: random.clone(),
+                machine: Some(machine.clone()),
+            })),
+        }
+    }
+
+    /// The same work, polled only while the machine runs that this environment is on. Everything that a node or a
+    /// client spawns is contained, so that a simulation can freeze or crash all of it at once.
+    pub fn contain<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        match &*self.0 {
+            Source::Simulated {
+                machine: Some(machine),
+                ..
+            } => Either::Right(OnMachine::new(machine.clone(), work)),
+            Source::System | Source::Simulated { .. } => Either::Left(work),
+        }
     }
 
     /// Now, by this machine's clock.
     pub fn now(&self) -> Mono {
         match &*self.0 {
             Source::System => Mono(boot_micros()),
-            Source::Simulated { origin, .. } => {
-                Mono(u64::try_from(origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+            Source::Simulated {
+                origin, machine, ..
+            } => {
+                let ahead = machine.as_ref().map_or(Duration::ZERO, Machine::ahead);
+                let elapsed = (origin.elapsed() + ahead).as_micros();
+                Mono(u64::try_from(elapsed).unwrap_or(u64::MAX))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Wake-ups within a process, and to and from other processes. They change latency only.
 
+use crate::Env;
 use peerwork_store::{Hint, Store};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -60,7 +61,7 @@ fn flags(hint: Hint) -> u8 {
 
 impl Hub {
     /// A hub that sends its process's hints to others through `store`, as long as it lives.
-    pub fn start(store: Arc<dyn Store>) -> Arc<Self> {
+    pub fn start(store: Arc<dyn Store>, env: &Env) -> Arc<Self> {
         let outgoing = Arc::new(Ear {
             wants: READY | WISH | CHANGE,
             ..Ear::default()
@@ -70,7 +71,7 @@ impl Hub {
             outgoing: outgoing.clone(),
         });
         let alive = Arc::downgrade(&hub);
-        tokio::spawn(async move {
+        tokio::spawn(env.contain(async move {
             loop {
                 let hint = outgoing.hear().await;
                 if alive.strong_count() == 0 {
@@ -81,7 +82,7 @@ impl Hub {
                 }
                 tokio::time::sleep(SEND_GAP).await;
             }
-        });
+        }));
         hub
     }
 

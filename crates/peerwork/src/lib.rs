@@ -14,6 +14,7 @@ mod error;
 mod handler;
 mod hub;
 mod kind;
+mod machine;
 mod node;
 mod payload;
 mod run;
@@ -32,6 +33,7 @@ pub use env::Env;
 pub use error::{Error, Result};
 pub use handler::Handler;
 pub use kind::{TaskKind, Untyped};
+pub use machine::Machine;
 pub use node::{DrainReport, Node, NodeBuilder};
 pub use peerwork_core::{
     Fifo, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline,

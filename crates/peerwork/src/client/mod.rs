@@ -55,13 +55,14 @@ impl Inner {
     pub fn new(database: Database, store: Arc<dyn Store>, env: Env, hub: Arc<Hub>) -> Arc<Self> {
         let creating = store.clone();
         let creator = Batcher::start(
+            &env,
             |task: &NewTask| task.input.len(),
             move |tasks| {
                 let store = creating.clone();
                 async move { store.create(tasks).await }
             },
         );
-        let watcher = Watcher::new(store.clone(), hub.clone());
+        let watcher = Watcher::new(store.clone(), hub.clone(), env.clone());
         Arc::new(Self {
             database,
             store,
@@ -92,8 +93,9 @@ impl Client {
         let database = database.into();
         let store = database.store()?;
         prepare(&*store, migrate).await?;
-        let hub = Hub::start(store.clone());
-        Ok(Self::over(Inner::new(database, store, Env::system(), hub)))
+        let env = Env::system();
+        let hub = Hub::start(store.clone(), &env);
+        Ok(Self::over(Inner::new(database, store, env, hub)))
     }
 
     /// A client whose time, ids and randomness come from `env`: for simulations.
@@ -104,7 +106,7 @@ impl Client {
         let database = database.into();
         let store = database.store()?;
         prepare(&*store, Migrate::Auto).await?;
-        let hub = Hub::start(store.clone());
+        let hub = Hub::start(store.clone(), &env);
         Ok(Self::over(Inner::new(database, store, env, hub)))
     }
 

@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::hub::Hub;
-use crate::{Error, Result};
+use crate::{Env, Error, Result};
 use peerwork_core::{BATCH_MAX, State, TaskId};
 use peerwork_store::{Hint, Store, TaskRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,7 @@ pub(crate) struct Watcher(Arc<Shared>);
 struct Shared {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
+    env: Env,
     watched: Mutex<Watched>,
 }
 
@@ -45,10 +46,11 @@ struct Watched {
 }
 
 impl Watcher {
-    pub fn new(store: Arc<dyn Store>, hub: Arc<Hub>) -> Self {
+    pub fn new(store: Arc<dyn Store>, hub: Arc<Hub>, env: Env) -> Self {
         Self(Arc::new(Shared {
             store,
             hub,
+            env,
             watched: Mutex::default(),
         }))
     }
@@ -64,7 +66,7 @@ impl Watcher {
         watched.fresh.insert(id);
         let look = watched.look + 1;
         if !std::mem::replace(&mut watched.looking, true) {
-            tokio::spawn(look_around(Arc::downgrade(&self.0)));
+            tokio::spawn(self.0.env.contain(look_around(Arc::downgrade(&self.0))));
         } else {
             self.0.hub.tell_here(Hint {
                 change: true,

@@ -11,7 +11,7 @@ pub(super) fn start(core: Arc<Core>, database: Database, card: NodeCard) -> std:
     if database.is_local() {
         // The simulated cluster drives the same machine on its one runtime.
         let store = core.store.clone();
-        core.tasks.spawn(beat(core.clone(), store, card));
+        core.spawn(beat(core.clone(), store, card));
         return Ok(());
     }
     let name = format!("peerwork-beat-{}", &card.id.to_string()[..8]);
@@ -87,8 +87,9 @@ async fn reincarnate(core: &Core, store: &dyn Store, env: &Env, card: &mut NodeC
     card.id = env.new_node_id();
     core.lease.reincarnate(card.id, Mono(0));
     core.kill_all(Reason::LeaseLost);
+    // A repetition finds the row that the first one wrote: the lease runs from that.
+    let sent = env.now();
     loop {
-        let sent = env.now();
         match store.register(card.clone()).await {
             Ok(()) => {
                 core.lease.reincarnate(card.id, sent);

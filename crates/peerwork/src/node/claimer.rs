@@ -173,11 +173,10 @@ async fn claim(
         }
         if core.hold(&task, control.clone()) {
             let turn = core.slots(work).line_up();
-            core.tasks
-                .spawn(runner::run(core.clone(), control, task, node, turn));
+            core.spawn(runner::run(core.clone(), control, task, node, turn));
         } else {
             // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
-            core.tasks.spawn(runner::give_back(core.clone(), task));
+            core.spawn(runner::give_back(core.clone(), task));
         }
     }
     core.set_claiming(None);

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -112,6 +113,14 @@ impl Turn {
 }
 
 impl Core {
+    /// Starts a part of the node.
+    pub fn spawn<F>(&self, part: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.tasks.spawn(self.client.env.contain(part))
+    }
+
     /// A client of this node.
     pub fn client(&self) -> Client {
         Client::over(self.client.clone())

@@ -65,7 +65,7 @@ async fn wait_until_empty(core: &Core, deadline: Duration) {
 async fn retire(core: &Core) {
     let (store, node) = (core.store.clone(), core.lease.node());
     // The handle is awaited with a bound, the call itself goes on: a hung connection must not hold a shutdown up.
-    let retiring = tokio::spawn(async move { store.retire(node).await });
+    let retiring = core.spawn(async move { store.retire(node).await });
     match tokio::time::timeout(LAST_WRITES, retiring).await {
         Ok(Ok(Ok(true))) => {}
         Ok(Ok(Ok(false))) => {

@@ -252,7 +252,7 @@ impl NodeBuilder {
         let sent = self.env.now();
         store.register(card.clone()).await?;
 
-        let hub = Hub::start(store.clone());
+        let hub = Hub::start(store.clone(), &self.env);
         let slots = |slots| Slots {
             free: Arc::new(Semaphore::new(slots)),
             credits: Mutex::new(Credits::new(slots, self.env.now())),
@@ -266,8 +266,8 @@ impl NodeBuilder {
             claiming: Mutex::default(),
             run_slots: slots(self.slots),
             cleanup_slots: slots(self.cleanup_slots),
-            saver: saver(&store),
-            ender: ender(&store),
+            saver: saver(&self.env, &store),
+            ender: ender(&self.env, &store),
             claimable: Notify::new(),
             look: Notify::new(),
             draining: CancellationToken::new(),
@@ -285,12 +285,12 @@ impl NodeBuilder {
         beat::start(core.clone(), self.database, card).map_err(|error| {
             Error::invalid(format!("cannot start the heartbeat's thread: {error}"))
         })?;
-        core.tasks.spawn(listen(core.clone()));
-        core.tasks.spawn(relay(core.clone()));
-        core.tasks.spawn(pulse::run(core.clone()));
-        core.tasks.spawn(fence::run(core.clone()));
-        core.tasks.spawn(upkeep::run(core.clone()));
-        core.tasks.spawn(claimer::run(core.clone()));
+        core.spawn(listen(core.clone()));
+        core.spawn(relay(core.clone()));
+        core.spawn(pulse::run(core.clone()));
+        core.spawn(fence::run(core.clone()));
+        core.spawn(upkeep::run(core.clone()));
+        core.spawn(claimer::run(core.clone()));
         Ok(Node {
             core,
             drain_deadline: self.drain_deadline,
@@ -299,9 +299,13 @@ impl NodeBuilder {
     }
 }
 
-fn saver(store: &Arc<dyn Store>) -> Batcher<peerwork_store::Save, peerwork_store::Saved> {
+fn saver(
+    env: &Env,
+    store: &Arc<dyn Store>,
+) -> Batcher<peerwork_store::Save, peerwork_store::Saved> {
     let store = store.clone();
     Batcher::start(
+        env,
         |save: &peerwork_store::Save| save.checkpoint.as_ref().map_or(0, Vec::len),
         move |saves| {
             let store = store.clone();
@@ -310,9 +314,10 @@ fn saver(store: &Arc<dyn Store>) -> Batcher<peerwork_store::Save, peerwork_store
     )
 }
 
-fn ender(store: &Arc<dyn Store>) -> Batcher<peerwork_store::End, peerwork_store::Ended> {
+fn ender(env: &Env, store: &Arc<dyn Store>) -> Batcher<peerwork_store::End, peerwork_store::Ended> {
     let store = store.clone();
     Batcher::start(
+        env,
         |end: &peerwork_store::End| end.output.as_ref().map_or(0, Vec::len),
         move |ends| {
             let store = store.clone();
