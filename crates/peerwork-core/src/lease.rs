@@ -243,7 +243,9 @@ impl Watch {
             if seen.seq != seq {
                 *seen = Seen { seq, since: now };
             }
-            if now.since(seen.since) >= Duration::from_millis(ttl_ms) && lease_until < db_now {
+            // No lease ends later than a ttl from now, unless the database's clock was set back since.
+            let is_over = lease_until < db_now || lease_until > db_now.plus_ms(ttl_ms);
+            if now.since(seen.since) >= Duration::from_millis(ttl_ms) && is_over {
                 dead.push((node, seq));
             }
         }
@@ -411,6 +413,22 @@ mod tests {
             assert_eq!(read(&mut watch, at), []);
         }
         assert_eq!(read(&mut watch, 30_000), [(peer, 1)]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_dead_node_alive() {
+        let peer = NodeId(Uuid::from_u128(7));
+        let mut watch = Watch::default();
+        let db_now = Timestamp(1_000_000_000);
+        let until = db_now.plus_ms(3_600_000);
+        for at in [0, 5_000, 10_000] {
+            assert_eq!(
+                watch.read(ms(at), 6_000, db_now, &[(peer, 1, 15_000, until)]),
+                []
+            );
+        }
+        let dead = watch.read(ms(15_000), 6_000, db_now, &[(peer, 1, 15_000, until)]);
+        assert_eq!(dead, [(peer, 1)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Three hundred simulated clusters, each run twice.
 
-use peerwork_faults::sim::Plan;
+use peerwork_faults::sim::{Plan, crash_points};
 use std::collections::BTreeMap;
 
 /// Seeds of one test; several tests, so that they run side by side.
@@ -28,6 +28,16 @@ fn simulate(from: u64) {
     // A simulation in which a fault never happened has shown nothing about it.
     for what in [
         "crash",
+        "crash in a call",
+        "freeze",
+        "clock jump",
+        "outage",
+        "restored",
+        "conflict",
+        "hint lost",
+        "hint doubled",
+        "hint late",
+        "save refused",
         "drain",
         "cut off",
         "declared dead",
@@ -70,4 +80,18 @@ fn seeds_from_150_break_no_promise() {
 #[test]
 fn seeds_from_225_break_no_promise() {
     simulate(225);
+}
+
+#[test]
+fn a_crash_at_any_store_call_before_and_after_it_is_carried_out_loses_nothing() {
+    let points = crash_points(1);
+    for (point, report) in &points {
+        assert!(
+            report.violations.is_empty(),
+            "{point:?}: {:#?}",
+            report.violations
+        );
+    }
+    println!("{} crash points", points.len());
+    assert!(points.len() > 60, "only {} crash points", points.len());
 }

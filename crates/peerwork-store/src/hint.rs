@@ -59,6 +59,11 @@ impl Hints {
     /// How many hints may be unread; further ones are dropped, since one unread hint says it all.
     pub(crate) const UNREAD_MAX: usize = 16;
 
+    /// A subscription to what comes through `receiver`: for a store of one's own.
+    pub fn new(receiver: mpsc::Receiver<Hint>) -> Self {
+        Self(receiver)
+    }
+
     /// The next hint, together with all others that are there; none when the store listens no more.
     ///
     /// Cancel safe.

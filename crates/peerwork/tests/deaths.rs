@@ -40,8 +40,7 @@ impl Handler for Heavy {
             self.poison.notify_one();
             std::future::pending::<()>().await;
         }
-        // fault: the work that it does, in virtual time
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await; // fault: the work that it does, in virtual time
         Ok(())
     }
 }
@@ -159,8 +158,7 @@ impl Handler for Silent {
     async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
         for done in 0..5 {
             run.progress(done, 5);
-            // fault: the work that it does, in virtual time
-            tokio::time::sleep(Duration::from_secs(8)).await;
+            tokio::time::sleep(Duration::from_secs(8)).await; // fault: the work that it does, in virtual time
         }
         let stop = run.stopping().await;
         self.told.lock().unwrap().push(stop.reason);
@@ -236,11 +234,9 @@ async fn lost_beats_cost_no_run_that_is_still_held() {
     let task = node.client().create(Hold::task(())).await.unwrap();
     running.acquire().await.unwrap().forget();
     let (before, then) = (task.get().await.unwrap(), store.snapshot());
-    // fault: three beats are acknowledged, then the database forgets them
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    tokio::time::sleep(Duration::from_millis(3_500)).await; // fault: three beats are acknowledged, then the database forgets them
     store.restore(&then);
-    // fault: two more beats, in virtual time
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await; // fault: two more beats, in virtual time
     assert_eq!(node.id(), me, "it is the same node");
     let after = task.get().await.unwrap();
     assert_eq!((after.run, after.status()), (before.run, Status::Running));
@@ -262,8 +258,7 @@ async fn a_lost_claim_is_found_when_beats_are_missed() {
     task.run().await.unwrap();
     running.acquire().await.unwrap().forget();
     let run = task.get().await.unwrap().run;
-    // fault: three beats are acknowledged, in virtual time
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    tokio::time::sleep(Duration::from_millis(3_500)).await; // fault: three beats are acknowledged, in virtual time
     store.restore(&then);
     task.run().await.unwrap();
     running.acquire().await.unwrap().forget();

@@ -21,6 +21,8 @@ pub struct Command {
 pub enum Task {
     /// Run nodes on a database of its own under faults, and print the verdict
     Run(RunArgs),
+    /// Simulated clusters in memory, seed after seed, until one breaks a promise
+    Simulate(crate::simulate::SimulateArgs),
     /// Judge the histories and the audit that a run has left
     Check {
         /// The folder that the run named.

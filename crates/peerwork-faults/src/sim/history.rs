@@ -34,6 +34,8 @@ pub struct Report {
     pub happened: BTreeMap<&'static str, u64>,
     /// Of everything that happened, in order: equal for two runs of one seed.
     pub trace: u64,
+    /// The same in words, if it was asked for.
+    pub lines: Vec<String>,
 }
 
 /// The one record of a simulation.
@@ -53,8 +55,43 @@ struct Record {
     deleted: BTreeSet<TaskId>,
     created: BTreeSet<TaskId>,
     cleaned: BTreeSet<TaskId>,
-    /// When each node's last acknowledged beat was written, by the database's clock, with its ttl.
-    beats: BTreeMap<NodeId, (i64, u64)>,
+    /// When each node's last beat was written, with its ttl.
+    beats: BTreeMap<NodeId, (u64, u64)>,
+    /// Whether what happens is also kept in words.
+    verbose: bool,
+    /// Whether the database has lost acknowledged commits: then only class S* is asserted, and I30.
+    lossy: bool,
+    /// Every task as the last change left it.
+    rows: BTreeMap<TaskId, Seen>,
+    /// The node that claimed each run.
+    nodes: BTreeMap<RunId, NodeId>,
+    leases: BTreeMap<NodeId, Lease>,
+    dead: BTreeSet<NodeId>,
+    /// Handlers whose future exists.
+    alive: BTreeSet<(TaskId, RunId)>,
+    /// The run of each task whose handler began last.
+    newest: BTreeMap<TaskId, RunId>,
+    /// Runs that were answered that they are to stop.
+    told: BTreeSet<(TaskId, RunId)>,
+}
+
+/// What a node was told about its lease.
+struct Lease {
+    ttl_ms: u64,
+    /// When each beat that is not acknowledged was first sent.
+    sent: BTreeMap<u64, u64>,
+    acknowledged: u64,
+    /// When the acknowledged beat was first sent.
+    since: u64,
+    memory: Memory,
+}
+
+/// Whether a node knows that the database has lost what it acknowledged.
+#[derive(PartialEq, Eq)]
+enum Memory {
+    Sound,
+    Lost,
+    Noticed,
 }
 
 impl History {
@@ -71,8 +108,9 @@ impl History {
     }
 
     /// Counts something, and makes it part of the trace.
-    pub fn happened(&self, what: &'static str, details: impl Hash) {
+    pub fn happened(&self, what: &'static str, details: impl Hash + fmt::Debug) {
         self.with(|record| {
+            record.say(|| format!("{what}: {details:?}"));
             (what, Hashed(details)).hash(&mut record.hash);
             *record.report.happened.entry(what).or_default() += 1;
         });
@@ -87,6 +125,7 @@ impl History {
         self.with(|record| {
             for change in changes {
                 (call, now, change).hash(&mut record.hash);
+                record.say(|| format!("{call} at {now}: {change:?}"));
                 record.check(call, change);
             }
         });
@@ -136,25 +175,155 @@ impl History {
         self.with(|record| record.deleted.insert(id));
     }
 
-    pub fn beat_acknowledged(&self, node: NodeId, now: i64, ttl_ms: u64) {
+    /// Keeps everything in words, too.
+    pub fn in_words(&self) {
+        self.with(|record| record.verbose = true);
+    }
+
+    /// Every node is registered by what it sends first, however often it repeats it.
+    pub fn register_sent(&self, node: NodeId, ttl_ms: u64, now: u64) {
+        self.with(|record| {
+            record.leases.entry(node).or_insert(Lease {
+                ttl_ms,
+                sent: BTreeMap::new(),
+                acknowledged: 0,
+                since: now,
+                memory: Memory::Sound,
+            });
+        });
+    }
+
+    /// A beat is sent that builds on `acked`.
+    pub fn beat_sent(&self, node: NodeId, seq: u64, acked: u64, now: u64) {
+        self.with(|record| {
+            let Some(lease) = record.leases.get_mut(&node) else {
+                return;
+            };
+            lease.sent.entry(seq).or_insert(now);
+            if lease.memory != Memory::Noticed {
+                return;
+            }
+            if acked < lease.acknowledged {
+                (lease.acknowledged, lease.memory) = (acked, Memory::Sound);
+                return;
+            }
+            record.violate(
+                "I30",
+                format!(
+                    "node {node} builds on a beat after it was told that the database has lost it"
+                ),
+            );
+        });
+    }
+
+    pub fn beat_written(&self, node: NodeId, now: u64, ttl_ms: u64) {
         self.with(|record| record.beats.insert(node, (now, ttl_ms)));
     }
 
-    pub fn declared_dead(&self, node: NodeId, now: i64) {
+    /// A node has an answer to its beat: the lease is renewed, or it is not.
+    pub fn beat_answered(&self, node: NodeId, seq: u64, renewed: bool) {
+        self.with(|record| {
+            let Some(lease) = record.leases.get_mut(&node) else {
+                return;
+            };
+            // One that renews was given before the loss, and is late.
+            if lease.memory == Memory::Lost && !renewed {
+                lease.memory = Memory::Noticed;
+            }
+            if renewed && let Some(sent) = lease.sent.remove(&seq) {
+                (lease.acknowledged, lease.since) = (seq, sent);
+            }
+        });
+    }
+
+    /// The database went back to these nodes' beats and these tasks.
+    pub fn restored(&self, beats: &BTreeMap<NodeId, u64>, rows: Vec<(TaskId, Seen)>) {
+        self.happened("restored", rows.len());
+        self.with(|record| {
+            record.lossy = true;
+            record.rows = rows.into_iter().collect();
+            for (node, lease) in &mut record.leases {
+                if beats.get(node).is_none_or(|seq| *seq < lease.acknowledged) {
+                    lease.memory = Memory::Lost;
+                }
+            }
+        });
+    }
+
+    /// Whether `run` holds the task, by the changes that were seen.
+    pub fn holds(&self, id: TaskId, run: RunId) -> bool {
+        self.with(|record| record.holds(id, run))
+    }
+
+    /// A write of a run was accepted.
+    pub fn accepted(&self, what: &'static str, id: TaskId, run: RunId) {
+        self.with(|record| {
+            if !record.holds(id, run) {
+                let what =
+                    format!("a {what} of run {run} was accepted, which does not hold task {id}");
+                record.violate("I1", what);
+            }
+        });
+    }
+
+    /// A run's node has the answer that the run is to stop.
+    pub fn told(&self, id: TaskId, run: RunId) {
+        self.with(|record| record.told.insert((id, run)));
+    }
+
+    /// A handler's save told it to go on.
+    pub fn went_on(&self, id: TaskId, run: RunId) {
+        self.with(|record| {
+            if record.told.contains(&(id, run)) {
+                record.violate("I12", format!("task {id} was not told that it is to stop"));
+            }
+        });
+    }
+
+    /// A handler's future begins.
+    pub fn began(&self, id: TaskId, run: RunId) {
+        self.with(|record| {
+            record.alive.insert((id, run));
+            record.newest.insert(id, run);
+        });
+    }
+
+    /// A handler's future is gone.
+    pub fn over(&self, id: TaskId, run: RunId) {
+        self.with(|record| record.alive.remove(&(id, run)));
+    }
+
+    /// A handler's future is polled.
+    pub fn polled(&self, id: TaskId, run: RunId, now: u64, margin_ms: u64) {
+        self.with(|record| {
+            let node = record.nodes.get(&run);
+            if let Some(lease) = node.and_then(|node| record.leases.get(node)) {
+                let end = lease.since + (lease.ttl_ms - margin_ms) * 1_000;
+                if now >= end {
+                    let late = now - end;
+                    let what =
+                        format!("run {run} of task {id} was polled {late} us past its lease");
+                    record.violate("I24", what);
+                }
+            }
+            if record.newest.get(&id).is_some_and(|newest| *newest != run) {
+                let what = format!("run {run} of task {id} goes on after another has begun");
+                record.violate("I4", what);
+            }
+        });
+    }
+
+    pub fn declared_dead(&self, node: NodeId, now: u64) {
         self.happened("declared dead", (node, now));
         self.with(|record| {
+            record.dead.insert(node);
             let Some((beat, ttl_ms)) = record.beats.get(&node).copied() else {
                 return;
             };
-            if now - beat < ttl_ms as i64 * 1_000 {
-                let what = format!(
-                    "node {node} was declared dead {} us after a beat that was acknowledged",
-                    now - beat
-                );
-                record.report.violations.push(Violation {
-                    invariant: "I21",
-                    what,
-                });
+            if now - beat < ttl_ms * 1_000 {
+                let late = now - beat;
+                let what = format!("node {node} was declared dead {late} us after its beat");
+                record.violate("I21", what);
             }
         });
     }
@@ -197,18 +366,47 @@ impl History {
     pub fn report(&self) -> Report {
         self.with(|record| Report {
             trace: record.hash.finish(),
+            violations: record
+                .report
+                .violations
+                .iter()
+                .filter(|violation| !record.lossy || HOLD_IN_LOSS.contains(&violation.invariant))
+                .cloned()
+                .collect(),
             ..record.report.clone()
         })
     }
 }
 
+/// What a database that loses acknowledged commits does not excuse.
+const HOLD_IN_LOSS: [&str; 9] = ["I1", "I2", "I6", "I7", "I8", "I20", "I24", "I27", "I30"];
+
 impl Record {
+    fn holds(&self, id: TaskId, run: RunId) -> bool {
+        let row = self.rows.get(&id);
+        row.is_some_and(|seen| seen.task.status.is_held() && seen.run == Some(run))
+    }
+
+    fn say(&mut self, line: impl FnOnce() -> String) {
+        if self.verbose {
+            self.report.lines.push(line());
+        }
+    }
+
     fn violate(&mut self, invariant: &'static str, what: String) {
+        self.say(|| format!("VIOLATION {invariant}: {what}"));
         self.report.violations.push(Violation { invariant, what });
     }
 
     fn check(&mut self, call: &'static str, change: &Change) {
         let id = change.id;
+        match change.after {
+            Some(after) => self.rows.insert(id, after),
+            None => self.rows.remove(&id),
+        };
+        if change.before.is_none() && call != "create" {
+            self.violate("I6", format!("{call} made task {id}"));
+        }
         let (Some(before), Some(after)) = (change.before, change.after) else {
             if change
                 .before
@@ -233,6 +431,23 @@ impl Record {
             self.violate("I8", say());
         }
         let claimed = !from.is_held() && to.is_held();
+        if let (true, Some(run), Some(node)) = (claimed, after.run, after.node) {
+            self.nodes.insert(run, node);
+        }
+        if call == "sweep" && before.node.is_none_or(|node| !self.dead.contains(&node)) {
+            self.violate(
+                "I21",
+                format!("{}, and its node was never declared dead", say()),
+            );
+        }
+        if call == "end"
+            && !to.is_held()
+            && before
+                .run
+                .is_some_and(|run| self.alive.contains(&(id, run)))
+        {
+            self.violate("I12", format!("{} while its handler lives", say()));
+        }
         if after.task.attempt != before.task.attempt + u32::from(claimed) {
             self.violate(
                 "I3",
@@ -269,3 +484,6 @@ impl<T: Hash> Hash for Hashed<T> {
         self.0.hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,47 @@
 //! The faulty store: what a node sees of the database, with calls that fail, fail after they were carried out, stall,
-//! or are cut off; and the place where every call's changes go to the history.
+//! conflict, are cut off, or in the midst of which the machine crashes; hints that are lost, doubled and late; and the
+//! place where every call's changes go to the history.
+//!
+//! A call under way belongs to the network: it goes on while its machine is frozen or gone.
 
 use super::history::History;
 use async_trait::async_trait;
-use peerwork::Env;
+use peerwork::{Env, Machine};
 use peerwork_core::{
     BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Rules, RunId, Status, TaskId,
     Timestamp,
 };
 use peerwork_store::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
-/// How badly one node's way to the database is broken. Shared with the world, which changes it.
+/// Hints on their way to one node; one unread hint says it all.
+const HINTS_UNREAD_MAX: usize = 16;
+
+/// How badly one machine's way to the database is broken. Shared with the world, which changes it.
 pub(super) struct Faults {
     env: Env,
+    pub machine: Machine,
     /// Calls in a thousand that fail, in one way or another.
     per_mille: AtomicU32,
     cut_off: AtomicBool,
+    /// Counts the connections' ends: a database that fails over answers nothing that was under way.
+    failovers: Arc<AtomicU32>,
+    /// The machine crashes at this call from now, before (false) or after (true) it was carried out.
+    fuse: Mutex<Option<(u32, bool)>>,
 }
 
 impl Faults {
-    pub fn new(env: Env) -> Arc<Self> {
+    pub fn new(env: Env, machine: Machine, failovers: Arc<AtomicU32>) -> Arc<Self> {
         Arc::new(Self {
             env,
+            machine,
             per_mille: AtomicU32::new(0),
             cut_off: AtomicBool::new(false),
+            failovers,
+            fuse: Mutex::default(),
         })
     }
 
@@ -37,15 +52,33 @@ impl Faults {
     pub fn cut_off(&self, cut_off: bool) {
         self.cut_off.store(cut_off, Ordering::Relaxed);
     }
+
+    /// Crashes the machine in the midst of the call number `call` from now, from 0.
+    pub fn crash_at(&self, call: u32, carried_out: bool) {
+        *self.fuse.lock().expect("no panic under the lock") = Some((call, carried_out));
+    }
+
+    /// Whether the machine crashes at this call, and whether after it was carried out.
+    fn burn(&self) -> Option<bool> {
+        let mut fuse = self.fuse.lock().expect("no panic under the lock");
+        let (left, carried_out) = fuse.take()?;
+        if left == 0 {
+            return Some(carried_out);
+        }
+        *fuse = Some((left - 1, carried_out));
+        None
+    }
 }
 
 /// What happens to a call.
 enum Fate {
     Passes,
     FailsBefore,
+    Conflicts,
     FailsAfter,
 }
 
+#[derive(Clone)]
 pub(super) struct FaultyStore {
     inner: MemoryStore,
     history: History,
@@ -61,6 +94,11 @@ impl FaultyStore {
         })
     }
 
+    /// The simulation's time, which no clock's jump moves.
+    fn time(&self) -> u64 {
+        self.faults.env.now().0
+    }
+
     async fn fate(&self, call: &'static str) -> Fate {
         let dice = self.faults.env.random() % 1_000;
         if self.faults.cut_off.load(Ordering::Relaxed) {
@@ -74,13 +112,17 @@ impl FaultyStore {
         let rate = self.faults.per_mille.load(Ordering::Relaxed);
         match self.faults.env.random() % 1_000 {
             n if n >= rate => Fate::Passes,
-            n if n % 3 == 0 => {
+            n if n % 4 == 0 => {
                 self.history.happened("failed before", call);
                 Fate::FailsBefore
             }
-            n if n % 3 == 1 => {
+            n if n % 4 == 1 => {
                 self.history.happened("failed after", call);
                 Fate::FailsAfter
+            }
+            n if n % 4 == 2 => {
+                self.history.happened("conflict", call);
+                Fate::Conflicts
             }
             _ => {
                 self.history.happened("stalled", call);
@@ -98,10 +140,83 @@ impl FaultyStore {
         self.history.changed(call, now.0, &self.inner.audit());
         answer
     }
+
+    /// Sends a call out, and waits for its answer as long as the machine lives.
+    async fn carry<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let crash = self.faults.burn();
+        if crash == Some(false) {
+            self.crash(call);
+            return std::future::pending().await;
+        }
+        let (answer, receiver) = oneshot::channel();
+        let network = self.clone();
+        tokio::spawn(async move {
+            let answered = network.over_the_network(call, work).await;
+            if crash == Some(true) {
+                return network.crash(call);
+            }
+            let _ = answer.send(answered);
+        });
+        match receiver.await {
+            Ok(answered) => answered,
+            // Its machine has crashed, and hears nothing any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn crash(&self, call: &'static str) {
+        self.history.happened("crash in a call", call);
+        self.faults.machine.crash();
+    }
+
+    async fn over_the_network<T>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let failovers = self.faults.failovers.load(Ordering::Relaxed);
+        let fate = self.fate(call).await;
+        if self.faults.machine.is_crashed() && self.faults.env.random().is_multiple_of(2) {
+            return Err(lost());
+        }
+        let failed_over = || self.faults.failovers.load(Ordering::Relaxed) != failovers;
+        match fate {
+            Fate::FailsBefore => Err(lost()),
+            Fate::Conflicts => Err(conflict()),
+            Fate::Passes | Fate::FailsAfter if failed_over() => Err(lost()),
+            Fate::FailsAfter => {
+                let answer = work.await;
+                self.log(call, answer).await?;
+                Err(lost_answer())
+            }
+            Fate::Passes => {
+                let answer = work.await;
+                let answer = self.log(call, answer).await;
+                // The answer takes its time too, and may meet what has broken meanwhile.
+                let back = u64::from(self.faults.env.random() % 500);
+                tokio::time::sleep(Duration::from_micros(back)).await;
+                if failed_over() || self.faults.cut_off.load(Ordering::Relaxed) {
+                    return Err(lost_answer());
+                }
+                answer
+            }
+        }
+    }
 }
 
 fn lost() -> Error {
     Error::new(ErrorKind::Transient, "simulated: the connection was lost")
+}
+
+fn conflict() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "simulated: it conflicted with others too often",
+    )
 }
 
 fn lost_answer() -> Error {
@@ -113,19 +228,9 @@ fn lost_answer() -> Error {
 
 /// A call under its fate, with its changes in the history.
 macro_rules! call {
-    ($self:ident, $name:literal, $call:expr) => {{
-        match $self.fate($name).await {
-            Fate::Passes => {
-                let answer = $call.await;
-                $self.log($name, answer).await
-            }
-            Fate::FailsBefore => Err(lost()),
-            Fate::FailsAfter => {
-                let answer = $call.await;
-                $self.log($name, answer).await?;
-                Err(lost_answer())
-            }
-        }
+    ($self:ident, $name:literal, $me:ident => $call:expr) => {{
+        let $me = $self.clone();
+        $self.carry($name, async move { $call.await }).await
     }};
 }
 
@@ -140,15 +245,15 @@ impl Store for FaultyStore {
     }
 
     async fn now(&self) -> Result<Timestamp> {
-        call!(self, "now", self.inner.now())
+        call!(self, "now", me => me.inner.now())
     }
 
     async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>> {
-        call!(self, "create", self.inner.create(tasks))
+        call!(self, "create", me => me.inner.create(tasks))
     }
 
     async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>> {
-        call!(self, "steer", self.inner.steer(ids, filter, wish))
+        call!(self, "steer", me => me.inner.steer(ids, filter, wish))
     }
 
     async fn steer_once(
@@ -161,167 +266,183 @@ impl Store for FaultyStore {
         call!(
             self,
             "steer once",
-            self.inner.steer_once(operation, ids, filter, wish)
+            me => me.inner.steer_once(operation, ids, filter, wish)
         )
     }
 
     async fn concluded(&self, operation: OperationId, wish: Wish) -> Result<Option<Tally>> {
-        call!(self, "concluded", self.inner.concluded(operation, wish))
+        call!(self, "concluded", me => me.inner.concluded(operation, wish))
     }
 
     async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()> {
         call!(
             self,
             "conclude",
-            self.inner.conclude(operation, wish, tally)
+            me => me.inner.conclude(operation, wish, tally)
         )
     }
 
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
-        call!(self, "get", self.inner.get(ids))
+        call!(self, "get", me => me.inner.get(ids))
     }
 
     async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page> {
-        call!(self, "list", self.inner.list(filter, after, limit))
+        call!(self, "list", me => me.inner.list(filter, after, limit))
     }
 
     async fn payload(&self, id: TaskId, which: Payload) -> Result<Option<Vec<u8>>> {
-        call!(self, "payload", self.inner.payload(id, which))
+        call!(self, "payload", me => me.inner.payload(id, which))
     }
 
     async fn outputs(&self, ids: Vec<TaskId>) -> Result<Vec<Option<Vec<u8>>>> {
-        call!(self, "outputs", self.inner.outputs(ids))
+        call!(self, "outputs", me => me.inner.outputs(ids))
     }
 
     async fn failures(&self, id: TaskId) -> Result<Vec<Failure>> {
-        call!(self, "failures", self.inner.failures(id))
+        call!(self, "failures", me => me.inner.failures(id))
     }
 
     async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()> {
-        call!(self, "publish kinds", self.inner.publish_kinds(kinds))
+        call!(self, "publish kinds", me => me.inner.publish_kinds(kinds))
     }
 
     async fn kinds(&self) -> Result<Vec<KindRow>> {
-        call!(self, "kinds", self.inner.kinds())
+        call!(self, "kinds", me => me.inner.kinds())
     }
 
     async fn register(&self, card: NodeCard) -> Result<()> {
-        call!(self, "register", self.inner.register(card))
+        {
+            self.history
+                .register_sent(card.id, card.ttl_ms, self.time());
+            call!(self, "register", me => me.inner.register(card))
+        }
     }
 
     async fn beat(&self, node: NodeId, pulse: Pulse, ttl_ms: u64) -> Result<BeatAnswer> {
-        let answer = call!(self, "beat", self.inner.beat(node, pulse, ttl_ms));
-        if let Ok(BeatAnswer::Renewed) = answer {
-            let now = self.inner.now().await?;
-            self.history.beat_acknowledged(node, now.0, ttl_ms);
+        let me = self.clone();
+        self.history
+            .beat_sent(node, pulse.seq, pulse.acked, self.time());
+        let written = async move {
+            let answer = me.inner.beat(node, pulse, ttl_ms).await;
+            if let Ok(BeatAnswer::Renewed) = answer {
+                me.history.beat_written(node, me.time(), ttl_ms);
+            }
+            answer
+        };
+        let answer = call!(self, "beat", _me => written);
+        if let Ok(answer) = answer {
+            let alive = matches!(answer, BeatAnswer::Renewed)
+                || matches!(answer, BeatAnswer::Row { seq, alive: true } if seq == pulse.seq);
+            self.history.beat_answered(node, pulse.seq, alive);
         }
         answer
     }
 
     async fn retire(&self, node: NodeId) -> Result<bool> {
-        call!(self, "retire", self.inner.retire(node))
+        call!(self, "retire", me => me.inner.retire(node))
     }
 
     async fn declare_dead(&self, node: NodeId, seq: u64) -> Result<bool> {
         // Judged when it is written, whether or not the answer arrives.
-        let judged = async {
-            let answer = self.inner.declare_dead(node, seq).await;
+        call!(self, "declare dead", me => async {
+            let answer = me.inner.declare_dead(node, seq).await;
             if let Ok(true) = answer {
-                let now = self.inner.now().await?;
-                self.history.declared_dead(node, now.0);
+                me.history.declared_dead(node, me.time());
             }
             answer
-        };
-        call!(self, "declare dead", judged)
+        })
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>> {
-        call!(self, "nodes", self.inner.nodes())
+        call!(self, "nodes", me => me.inner.nodes())
     }
 
     async fn glance(&self, node: NodeId) -> Result<Glance> {
-        call!(self, "glance", self.inner.glance(node))
+        call!(self, "glance", me => me.inner.glance(node))
     }
 
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
-        call!(self, "lanes", self.inner.lanes(kinds, limit))
+        call!(self, "lanes", me => me.inner.lanes(kinds, limit))
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
-        call!(self, "claim", self.inner.claim(claim))
+        call!(self, "claim", me => async {
+            let kinds = claim.kinds.clone();
+            let claimed = me.inner.claim(claim).await?;
+            for task in &claimed {
+                if !kinds.contains(&KindKey::new(&task.kind)) {
+                    me.history.violation("I27", format!("task {} of kind {} was claimed by a node without it", task.id, task.kind));
+                }
+            }
+            Ok(claimed)
+        })
     }
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {
         let asked: Vec<_> = saves.iter().map(|save| (save.id, save.run)).collect();
-        let judged = async {
-            let answers = self.inner.save(saves).await?;
-            let held = self.inner.verify(asked.clone()).await?;
-            for (((id, run), answer), held) in asked.iter().zip(&answers).zip(held) {
+        let judged = asked.clone();
+        let answers = call!(self, "save", me => async {
+            let answers = me.inner.save(saves).await?;
+            for ((id, run), answer) in judged.iter().zip(&answers) {
                 match answer {
-                    Saved::Kept(_) if held.is_none() => {
-                        self.history.violation(
-                            "I1",
-                            format!(
-                                "a save of run {run} was accepted, which does not hold task {id}"
-                            ),
-                        );
-                    }
-                    Saved::Kept(_) => {}
-                    Saved::Lost => self.history.happened("save refused", (id, run)),
+                    Saved::Kept(_) => me.history.accepted("save", *id, *run),
+                    Saved::Lost => me.history.happened("save refused", (id, run)),
                 }
             }
             Ok(answers)
-        };
-        call!(self, "save", judged)
+        })?;
+        for ((id, run), answer) in asked.iter().zip(&answers) {
+            if let Saved::Kept(status) = answer
+                && status.is_stopping()
+            {
+                self.history.told(*id, *run);
+            }
+        }
+        Ok(answers)
     }
 
     async fn end(&self, ends: Vec<End>) -> Result<Vec<Ended>> {
         let asked: Vec<_> = ends.iter().map(|end| (end.id, end.run)).collect();
-        let judged = async {
-            let held = self.inner.verify(asked.clone()).await?;
-            let answers = self.inner.end(ends).await?;
+        call!(self, "end", me => async {
+            let held: Vec<_> = asked.iter().map(|(id, run)| me.history.holds(*id, *run)).collect();
+            let answers = me.inner.end(ends).await?;
             for (((id, run), answer), held) in asked.iter().zip(&answers).zip(held) {
                 match answer {
-                    Ended::Recorded(_) if held.is_none() => {
-                        self.history.violation(
-                            "I1",
-                            format!(
-                                "an end of run {run} was accepted, which does not hold task {id}"
-                            ),
-                        );
+                    Ended::Recorded(_) if !held => {
+                        let what = format!("an end of run {run} was accepted, which does not hold task {id}");
+                        me.history.violation("I1", what);
                     }
                     Ended::Recorded(_) => {}
-                    Ended::Already(_) => self.history.happened("end repeated", (id, run)),
-                    Ended::Lost => self.history.happened("end refused", (id, run)),
+                    Ended::Already(_) => me.history.happened("end repeated", (id, run)),
+                    Ended::Lost => me.history.happened("end refused", (id, run)),
                 }
             }
             Ok(answers)
-        };
-        call!(self, "end", judged)
+        })
     }
 
     async fn try_suspect(&self, id: TaskId, run: RunId) -> Result<bool> {
-        call!(self, "try suspect", self.inner.try_suspect(id, run))
+        call!(self, "try suspect", me => me.inner.try_suspect(id, run))
     }
 
     async fn verify(&self, runs: Vec<(TaskId, RunId)>) -> Result<Vec<Option<Status>>> {
-        call!(self, "verify", self.inner.verify(runs))
+        call!(self, "verify", me => me.inner.verify(runs))
     }
 
     async fn held(&self, node: NodeId, limit: usize) -> Result<Vec<(TaskId, RunId)>> {
-        call!(self, "held", self.inner.held(node, limit))
+        call!(self, "held", me => me.inner.held(node, limit))
     }
 
     async fn promote(&self, limit: usize) -> Result<Promoted> {
-        call!(self, "promote", self.inner.promote(limit))
+        call!(self, "promote", me => me.inner.promote(limit))
     }
 
     async fn wake(&self, limit: usize) -> Result<usize> {
-        call!(self, "wake", self.inner.wake(limit))
+        call!(self, "wake", me => me.inner.wake(limit))
     }
 
     async fn sweep(&self, limit: usize) -> Result<Swept> {
-        let answer = call!(self, "sweep", self.inner.sweep(limit));
+        let answer = call!(self, "sweep", me => me.inner.sweep(limit));
         if let Ok(swept) = &answer
             && !swept.tasks.is_empty()
         {
@@ -331,14 +452,51 @@ impl Store for FaultyStore {
     }
 
     async fn prune(&self, limit: usize) -> Result<usize> {
-        call!(self, "prune", self.inner.prune(limit))
+        call!(self, "prune", me => me.inner.prune(limit))
     }
 
     async fn hint(&self, hint: Hint) -> Result<()> {
-        call!(self, "hint", self.inner.hint(hint))
+        call!(self, "hint", me => me.inner.hint(hint))
     }
 
     async fn listen(&self) -> Result<Option<Hints>> {
-        call!(self, "listen", self.inner.listen())
+        {
+            let Some(mut hints) = call!(self, "listen", me => me.inner.listen())? else {
+                return Ok(None);
+            };
+            // Hints are lost, doubled and late on their way.
+            let (sender, receiver) = mpsc::channel(HINTS_UNREAD_MAX);
+            let network = self.clone();
+            tokio::spawn(async move {
+                while let Some(hint) = hints.next().await {
+                    let dice = network.faults.env.random();
+                    let broken =
+                        dice % 1_000 < 4 * network.faults.per_mille.load(Ordering::Relaxed);
+                    match (broken, dice / 1_000 % 3) {
+                        (true, 0) => {
+                            network.history.happened("hint lost", ());
+                            continue;
+                        }
+                        (true, 1) => {
+                            network.history.happened("hint late", ());
+                            tokio::time::sleep(Duration::from_millis(u64::from(dice % 3_000)))
+                                .await;
+                        }
+                        (true, _) => {
+                            network.history.happened("hint doubled", ());
+                            let _ = sender.try_send(hint);
+                        }
+                        (false, _) => {}
+                    }
+                    if matches!(
+                        sender.try_send(hint),
+                        Err(mpsc::error::TrySendError::Closed(_))
+                    ) {
+                        return;
+                    }
+                }
+            });
+            Ok(Some(Hints::new(receiver)))
+        }
     }
 }

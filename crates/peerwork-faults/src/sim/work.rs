@@ -2,12 +2,40 @@
 
 use super::history::History;
 use peerwork::{Env, Handler, Retry, Rules, Run, TaskError};
+use peerwork::{RunId, TaskId};
+use std::pin::pin;
 use std::time::Duration;
 
 /// Counts to its input.
 pub(super) struct Count {
     pub env: Env,
     pub history: History,
+    /// Of its node's lease, in milliseconds.
+    pub margin_ms: u64,
+}
+
+/// A handler's future, while it exists.
+struct Alive(History, TaskId, RunId);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.over(self.1, self.2);
+    }
+}
+
+impl Count {
+    /// Tells the history of every poll of `work`, and when it is gone.
+    async fn watched<T>(&self, id: TaskId, run: RunId, work: impl Future<Output = T>) -> T {
+        self.history.began(id, run);
+        let _alive = Alive(self.history.clone(), id, run);
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| {
+            self.history
+                .polled(id, run, self.env.now().0, self.margin_ms);
+            work.as_mut().poll(context)
+        })
+        .await
+    }
 }
 
 impl Handler for Count {
@@ -17,6 +45,30 @@ impl Handler for Count {
     type Output = u64;
 
     async fn run(&self, run: &mut Run<Self>) -> Result<u64, TaskError> {
+        let (id, this) = (run.id(), run.run_id());
+        self.watched(id, this, self.count(run)).await
+    }
+
+    async fn cleanup(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        let (id, this) = (run.id(), run.run_id());
+        self.watched(id, this, self.tidy(run)).await
+    }
+    fn rules(&self) -> Rules {
+        let retry = Retry {
+            limit: 1_000,
+            base_ms: 50,
+            cap_ms: 2_000,
+        };
+        Rules {
+            retry,
+            crash_limit: 1_000,
+            ..Rules::default()
+        }
+    }
+}
+
+impl Count {
+    async fn count(&self, run: &mut Run<Self>) -> Result<u64, TaskError> {
         let mut at = run.checkpoint().unwrap_or(0);
         self.history.started(run.id(), run.run_id(), at);
         while at < *run.input() {
@@ -25,7 +77,10 @@ impl Handler for Count {
             let saved = run.save(&at).await;
             // Also a save that tells to stop is durable, unless the run has lost its task.
             match &saved {
-                Ok(()) => self.history.saved(run.id(), at),
+                Ok(()) => {
+                    self.history.saved(run.id(), at);
+                    self.history.went_on(run.id(), run.run_id());
+                }
                 Err(peerwork::SaveError::Stop(stop))
                     if stop.reason != peerwork::Reason::LeaseLost =>
                 {
@@ -51,7 +106,7 @@ impl Handler for Count {
         Ok(at)
     }
 
-    async fn cleanup(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+    async fn tidy(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
         tokio::time::sleep(Duration::from_millis(u64::from(self.env.random() % 500))).await;
         if self.env.random().is_multiple_of(4) {
             self.history.happened("cleanup failed", run.id());
@@ -59,18 +114,5 @@ impl Handler for Count {
         }
         self.history.cleaned(run.id());
         Ok(())
-    }
-
-    fn rules(&self) -> Rules {
-        let retry = Retry {
-            limit: 1_000,
-            base_ms: 50,
-            cap_ms: 2_000,
-        };
-        Rules {
-            retry,
-            crash_limit: 1_000,
-            ..Rules::default()
-        }
     }
 }

@@ -1,16 +1,18 @@
 //! What happens to the cluster: nodes come, drain, crash and are cut off; people create and steer; then peace.
 
-use super::Plan;
 use super::history::{History, Report};
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
-use peerwork::{Client, Draft, Env, Handler, LeaseTimes, Node, TaskHandle};
+use super::{Mode, Plan};
+use peerwork::{Client, Draft, Env, Handler, LeaseTimes, Machine, Node, TaskHandle};
 use peerwork_core::{Status, Timestamp};
 use peerwork_store::{MemoryStore, Seen, Store};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
-const LEASE: LeaseTimes = LeaseTimes {
+pub(super) const LEASE: LeaseTimes = LeaseTimes {
     beat_ms: 1_000,
     ttl_ms: 5_000,
     margin_ms: 1_000,
@@ -25,13 +27,27 @@ struct World {
     store: MemoryStore,
     history: History,
     nodes: Vec<(Node, Arc<Faults>)>,
+    /// How far the database's clock has jumped, in microseconds.
+    jump: Arc<AtomicI64>,
+    /// The furthest that it ever was ahead.
+    furthest: AtomicI64,
+    failovers: Arc<AtomicU32>,
+    /// Machines so far.
+    machines: u64,
+    drains: Vec<tokio::task::JoinHandle<()>>,
 }
+
+const HOUR_US: i64 = 3_600_000_000;
 
 pub(super) async fn run(plan: Plan) -> Report {
     let env = Env::simulated(plan.seed);
     let clock = env.clone();
     // The database's clock is its own: it started long before.
-    let store = MemoryStore::with_clock(move || Timestamp(clock.now().0 as i64 + 1_000_000_000));
+    let jump = Arc::new(AtomicI64::new(0));
+    let jumped = jump.clone();
+    let store = MemoryStore::with_clock(move || {
+        Timestamp(clock.now().0 as i64 + 10 * HOUR_US + jumped.load(Ordering::Relaxed))
+    });
     store.start_audit();
     let mut world = World {
         plan,
@@ -39,7 +55,15 @@ pub(super) async fn run(plan: Plan) -> Report {
         store,
         history: History::new(),
         nodes: Vec::new(),
+        jump,
+        furthest: AtomicI64::new(0),
+        failovers: Arc::default(),
+        machines: 0,
+        drains: Vec::new(),
     };
+    if plan.in_words {
+        world.history.in_words();
+    }
     for _ in 0..plan.nodes {
         world.add_node().await;
     }
@@ -48,24 +72,33 @@ pub(super) async fn run(plan: Plan) -> Report {
         world.env.clone(),
         world.store.clone(),
         world.history.clone(),
+        world.failovers.clone(),
     ));
     world.faults().await;
     let tasks = people.await.expect("people do not panic");
-    world.peace(&tasks).await;
+    match plan.mode {
+        Mode::Safety => {}
+        Mode::Liveness => world.peace(&tasks).await,
+    }
     world.history.report()
 }
 
 impl World {
     async fn add_node(&mut self) {
-        let faults = Faults::new(self.env.clone());
+        // No two machines' clocks agree.
+        self.machines += 1;
+        let machine = Machine::new(Duration::from_secs(1_000 * self.machines));
+        let env = self.env.on(&machine);
+        let faults = Faults::new(self.env.clone(), machine, self.failovers.clone());
         let store: Arc<dyn Store> =
             FaultyStore::new(self.store.clone(), self.history.clone(), faults.clone());
         let count = Count {
             env: self.env.clone(),
             history: self.history.clone(),
+            margin_ms: LEASE.margin_ms,
         };
         let node = Node::builder(store)
-            .env(self.env.clone())
+            .env(env)
             .lease(LEASE)
             .slots(1 + self.dice(4))
             .drain_deadline(Duration::from_secs(5))
@@ -86,46 +119,129 @@ impl World {
         let until = tokio::time::Instant::now() + self.plan.faults_for;
         while tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(self.dice(4_000) as u64)).await;
+            self.replace_crashed().await;
             let victim = self.dice(self.nodes.len());
-            match self.dice(8) {
+            match self.dice(12) {
                 0 => {
-                    let (node, _) = self.nodes.swap_remove(victim);
                     self.history.happened("crash", victim);
-                    drop(node);
-                    self.add_node().await;
+                    self.nodes[victim].1.machine.crash();
+                    self.replace_crashed().await;
                 }
                 1 => {
-                    let (node, _) = self.nodes.swap_remove(victim);
-                    let report = node.drain().await;
-                    self.history.happened(
-                        "drain",
-                        (report.handed_over, report.ended, report.abandoned),
-                    );
+                    let (node, faults) = self.nodes.swap_remove(victim);
+                    self.drain(node, &faults.machine);
                     self.add_node().await;
                 }
-                2 => {
-                    self.history.happened("cut off begins", victim);
-                    self.nodes[victim].1.cut_off(true);
-                    let time = Duration::from_millis(self.dice(3 * LEASE.ttl_ms as usize) as u64);
-                    let faults = self.nodes[victim].1.clone();
-                    tokio::spawn(async move {
-                        tokio::time::sleep(time).await;
-                        faults.cut_off(false);
-                    });
+                2 => self.cut_off(&[victim]),
+                3 => self.freeze(victim),
+                4 => {
+                    let (call, carried_out) = (self.dice(10) as u32, self.dice(2) == 0);
+                    self.nodes[victim].1.crash_at(call, carried_out);
                 }
+                5 if self.dice(2) == 0 => self.jump(),
+                6 if self.dice(3) == 0 => {
+                    self.history.happened("outage", ());
+                    self.cut_off(&(0..self.nodes.len()).collect::<Vec<_>>());
+                }
+                7 if self.plan.loses_history => self.lose_history().await,
                 _ => {}
             }
         }
     }
 
+    async fn replace_crashed(&mut self) {
+        let nodes = std::mem::take(&mut self.nodes);
+        let (crashed, alive): (Vec<_>, Vec<_>) = nodes
+            .into_iter()
+            .partition(|(_, faults)| faults.machine.is_crashed());
+        self.nodes = alive;
+        for _ in crashed {
+            self.add_node().await;
+        }
+    }
+
+    /// Its machine may freeze or crash meanwhile, so nobody waits for it.
+    fn drain(&mut self, node: Node, machine: &Machine) {
+        let history = self.history.clone();
+        let drain = self.env.on(machine).contain(async move {
+            let report = node.drain().await;
+            let report = (report.handed_over, report.ended, report.abandoned);
+            history.happened("drain", report);
+        });
+        self.drains.push(tokio::spawn(drain));
+    }
+
+    fn cut_off(&self, victims: &[usize]) {
+        let time = Duration::from_millis(self.dice(3 * LEASE.ttl_ms as usize) as u64);
+        for victim in victims {
+            self.history.happened("cut off begins", victim);
+            let faults = self.nodes[*victim].1.clone();
+            faults.cut_off(true);
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                faults.cut_off(false);
+            });
+        }
+    }
+
+    fn freeze(&self, victim: usize) {
+        let time = Duration::from_millis(self.dice(3 * LEASE.ttl_ms as usize) as u64);
+        self.history.happened("freeze", (victim, time));
+        let machine = self.nodes[victim].1.machine.clone();
+        machine.freeze();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            machine.thaw();
+        });
+    }
+
+    /// The database's clock goes an hour forth or back; no further back than where it began.
+    fn jump(&self) {
+        let by = if self.dice(2) == 0 || self.jump.load(Ordering::Relaxed) < 0 {
+            HOUR_US
+        } else {
+            -HOUR_US
+        };
+        let before = self.jump.fetch_add(by, Ordering::Relaxed);
+        self.furthest.fetch_max(before + by, Ordering::Relaxed);
+        self.history.happened("clock jump", by);
+    }
+
+    /// The database fails over to a copy that is up to three seconds behind.
+    async fn lose_history(&self) {
+        let snapshot = self.store.snapshot();
+        let nodes = self
+            .store
+            .nodes()
+            .await
+            .expect("the store in memory answers");
+        let beats: BTreeMap<_, _> = nodes.iter().map(|node| (node.id, node.seq)).collect();
+        tokio::time::sleep(Duration::from_millis(self.dice(3_000) as u64)).await;
+        let rows = self.store.restore(&snapshot);
+        self.failovers.fetch_add(1, Ordering::Relaxed);
+        self.history.restored(&beats, rows);
+    }
+
     /// Nothing breaks any more: everything must come to its end.
     async fn peace(&mut self, tasks: &[TaskHandle<Count>]) {
+        self.replace_crashed().await;
         for (_, faults) in &self.nodes {
             faults.set_rate(0);
             faults.cut_off(false);
+            faults.machine.thaw();
+        }
+        // A clock that was set back is put right: what was to be due by the old one waits for that.
+        let furthest = self.furthest.load(Ordering::Relaxed);
+        self.jump.fetch_max(furthest, Ordering::Relaxed);
+        for task in tasks {
+            self.history.resume_asked(task.id());
+            // Refused where it is over or being deleted; that is as good.
+            let _ = task.resume().await;
         }
         let until = tokio::time::Instant::now() + PEACE;
         while tokio::time::Instant::now() < until && !self.is_over(tasks).await {
+            // A fuse may still burn down.
+            self.replace_crashed().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let ids = tasks.iter().map(TaskHandle::id).collect();
@@ -177,8 +293,10 @@ async fn people(
     env: Env,
     inner: MemoryStore,
     history: History,
+    failovers: Arc<AtomicU32>,
 ) -> Vec<TaskHandle<Count>> {
-    let faults = Faults::new(env.clone());
+    let machine = Machine::default();
+    let faults = Faults::new(env.clone(), machine, failovers);
     let store: Arc<dyn Store> = FaultyStore::new(inner, history.clone(), faults.clone());
     let client = Client::connect_in(store, env.clone())
         .await
@@ -199,11 +317,6 @@ async fn people(
         steer(task, &history, dice(12)).await;
     }
     faults.set_rate(0);
-    for task in &tasks {
-        history.resume_asked(task.id());
-        // Refused where it is over or being deleted; that is as good.
-        let _ = task.resume().await;
-    }
     tasks
 }
 

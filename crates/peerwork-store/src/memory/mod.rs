@@ -4,6 +4,7 @@
 //! Everything is done under one lock, so every call is one transaction. Nothing survives the process.
 
 mod data;
+mod snapshot;
 mod table;
 
 use crate::store::other_wish;
@@ -15,6 +16,7 @@ use peerwork_core::{
     PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Rules, RunId, Status, TOMBSTONE_MS, Task,
     TaskId, Timestamp, Transition, bounded_error, decide,
 };
+pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use table::Row;
@@ -27,10 +29,6 @@ pub struct MemoryStore {
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     data: Arc<Mutex<Data>>,
 }
-
-/// What a [`MemoryStore`] held at some time.
-#[derive(Clone)]
-pub struct Snapshot(Data);
 
 impl Default for MemoryStore {
     fn default() -> Self {
@@ -61,27 +59,6 @@ impl MemoryStore {
     /// store to have the changes of each by themselves.
     pub fn audit(&self) -> Vec<Change> {
         self.data().table.changes()
-    }
-
-    /// Everything as it is now, to [go back](Self::restore) to.
-    pub fn snapshot(&self) -> Snapshot {
-        let data = self.data();
-        Snapshot(Data {
-            listeners: Vec::new(),
-            ..data.clone()
-        })
-    }
-
-    /// Goes back: whatever was acknowledged since is lost, as when an asynchronous replica takes over.
-    pub fn restore(&self, snapshot: &Snapshot) {
-        let mut data = self.data();
-        let (listeners, touched) = (
-            std::mem::take(&mut data.listeners),
-            data.table.touched.take(),
-        );
-        *data = snapshot.0.clone();
-        data.listeners = listeners;
-        data.table.touched = touched.map(|_| BTreeMap::new());
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {

@@ -185,7 +185,7 @@ impl Table {
         Some(row)
     }
 
-    fn seen(&self, id: TaskId) -> Option<Seen> {
+    pub fn seen(&self, id: TaskId) -> Option<Seen> {
         self.rows.get(&id).map(|row| Seen {
             task: row.task,
             run: row.run,
