@@ -145,6 +145,17 @@ pub enum OnUnreachable {
     RunOn,
 }
 
+impl OnUnreachable {
+    /// Whether a run goes on without a lease. `is_embedded`: all processes of the database are on one machine.
+    pub fn runs_on(self, is_embedded: bool) -> bool {
+        match self {
+            Self::Auto => is_embedded,
+            Self::Stop => false,
+            Self::RunOn => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

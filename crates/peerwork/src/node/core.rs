@@ -6,9 +6,7 @@ use crate::batch::Batcher;
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
-use peerwork_core::{
-    BATCH_MAX, Credits, Mono, Name, OnUnreachable, Policy, Rules, RunId, State, TaskId, Work,
-};
+use peerwork_core::{BATCH_MAX, Credits, Mono, Name, Policy, Rules, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -233,12 +231,7 @@ impl Core {
 
     /// Whether a run of this kind goes on while the lease cannot be renewed.
     pub fn runs_on(&self, kind: &Name) -> bool {
-        let rules = self.registry.get(kind);
-        match rules.map_or(OnUnreachable::Auto, |entry| entry.rules.on_unreachable) {
-            OnUnreachable::Auto => self.is_embedded,
-            OnUnreachable::Stop => false,
-            OnUnreachable::RunOn => true,
-        }
+        self.rules(kind).on_unreachable.runs_on(self.is_embedded)
     }
 
     /// Drops the futures of the runs that must not outlive the lease; answers how many.

@@ -262,7 +262,8 @@ async fn guarded(
     let mut work = pin!(work);
     std::future::poll_fn(|context| {
         let is_over = if control.runs_on {
-            core.lease.node() != node
+            // Not after a suspension either, whichever is polled first then: this or the pulse.
+            core.lease.node() != node || core.is_wedged()
         } else {
             core.lease.is_fenced(node, core.client.env.now())
         };

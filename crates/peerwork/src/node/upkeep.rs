@@ -145,8 +145,10 @@ async fn rescue(core: &Core) -> Result<()> {
 /// without knowing (a claim whose answer was lost) is given back.
 async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Result<()> {
     if core.doubted.swap(false, Ordering::Relaxed) {
-        *mismatches = MISMATCHES;
-        return verify(core, mismatches).await;
+        // Equal numbers say nothing about which tasks they count: after an error the doubt stays.
+        return verify(core)
+            .await
+            .inspect_err(|_| core.doubted.store(true, Ordering::Relaxed));
     }
     let here = core.held() as u64;
     // Claims and ends in flight make a difference for a moment: only one that stays is looked at.
@@ -158,11 +160,13 @@ async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Res
     if *mismatches < MISMATCHES {
         return Ok(());
     }
-    verify(core, mismatches).await
+    verify(core).await?;
+    *mismatches = 0;
+    Ok(())
 }
 
 /// Asks about every run by its id, and about what is held besides.
-async fn verify(core: &Arc<Core>, mismatches: &mut u32) -> Result<()> {
+async fn verify(core: &Arc<Core>) -> Result<()> {
     let runs: Vec<_> = {
         let runs = core.runs.lock().expect("no panic under the lock");
         runs.iter().map(|(id, held)| (*id, held.run)).collect()
@@ -174,10 +178,7 @@ async fn verify(core: &Arc<Core>, mismatches: &mut u32) -> Result<()> {
             }
         }
     }
-    give_back_unknown(core).await?;
-    // Only now: after an error it is tried again at the next look.
-    *mismatches = 0;
-    Ok(())
+    give_back_unknown(core).await
 }
 
 async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {
