@@ -6,6 +6,7 @@ mod faults;
 mod galera;
 mod interrupt;
 mod lifecycle;
+mod mutants;
 mod phases;
 mod process;
 mod programs;
@@ -51,6 +52,8 @@ enum Command {
     Soak(faults::SoakArgs),
     /// Start a MariaDB Galera cluster and see that it does what fault runs expect of it; not a part of `test`
     Galera,
+    /// Plant ten bugs, one at a time, in a copy of the checkout, and see that the simulation finds each; not a part of `test`
+    Mutants(mutants::MutantsArgs),
     /// Check the rules that no compiler checks: what is absent, and where
     Tidy,
     /// Write docs/lifecycle.md anew from the decisions in peerwork-core
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Faults(args) => faults::run(&args),
         Command::Soak(args) => faults::soak(&args),
         Command::Galera => galera::run(),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Tidy => tidy::run(),
         Command::Lifecycle => lifecycle::run(),
     };
