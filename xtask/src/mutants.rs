@@ -16,7 +16,7 @@ use clap::Args;
 use peerwork_testbed::target_dir;
 
 use crate::interrupt;
-use crate::process::{cargo, run_bounded};
+use crate::process::run_bounded;
 use scratch::Scratch;
 use table::{MUTANTS, Mutant};
 use verdict::Violation;
@@ -103,24 +103,26 @@ fn judge(scratch: &Scratch, mutant: &Mutant) -> Result<Result<String, String>> {
         verdict::of(&violations, mutant.breaks).ok_or_else(|| match ended {
             Ok(()) => format!("{SEEDS} seeds pass"),
             // A hang or a panic is no finding: nobody could tell which promise was broken.
-            Err(error) => format!("no violation was reported, and it {error:#}"),
+            Err(error) => format!("no violation was reported: {error:#}"),
         }),
     )
 }
 
 fn build(scratch: &Scratch, name: &str) -> Result<()> {
     let log = scratch.folder().join(format!("{name}.build.log"));
-    let mut command = cargo(&["build", "--quiet", "--package", "peerwork-faults", "--bins"]);
-    run_bounded(scratch.tell(&mut command), BUILD_LIMIT, &log)
+    let mut command = scratch.cargo("build");
+    command.args(["--package", "peerwork-faults", "--bins"]);
+    run_bounded(&mut command, BUILD_LIMIT, &log)
         .with_context(|| format!("does not compile; see {}", log.display()))
 }
 
 /// How the simulation ended, and what it found.
 fn simulate(scratch: &Scratch, name: &str) -> Result<(Result<()>, Vec<Violation>)> {
     let log = scratch.folder().join(format!("{name}.log"));
-    let mut command = cargo(&["run", "--quiet", "--package", "peerwork-faults", "--"]);
-    command.args(["simulate", "--seeds", &SEEDS.to_string()]);
-    let ended = run_bounded(scratch.tell(&mut command), SIMULATION_LIMIT, &log);
+    let mut command = scratch.cargo("run");
+    command.args(["--package", "peerwork-faults", "--", "simulate"]);
+    command.args(["--seeds", &SEEDS.to_string()]);
+    let ended = run_bounded(&mut command, SIMULATION_LIMIT, &log);
     if interrupt::requested() {
         bail!("interrupted");
     }
