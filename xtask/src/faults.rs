@@ -23,9 +23,12 @@ pub struct FaultsArgs {
     /// What is random follows from it
     #[arg(long)]
     seed: Option<u64>,
-    /// What comes on top: replica, wrong-clocks, every-writer; may be given again
+    /// What comes on top: replica, wrong-clocks, every-writer, pooler; may be given again
     #[arg(long)]
     with: Vec<String>,
+    /// Do these faults only, by their names and with commas
+    #[arg(long)]
+    only: Option<String>,
     /// Print the verdict as one JSON line
     #[arg(long)]
     json: bool,
@@ -103,6 +106,7 @@ pub fn soak(args: &SoakArgs) -> Result<()> {
             database,
             seed: Some(seed),
             with: Vec::new(),
+            only: None,
             json: true,
             nodes: None,
             tasks: None,
@@ -142,6 +146,7 @@ fn command(args: &FaultsArgs) -> Command {
         );
     }
     command.args(args.with.iter().flat_map(|extra| ["--with", extra]));
+    command.args(args.only.iter().flat_map(|names| ["--only", names]));
     command.args(args.json.then_some("--json"));
     command
 }

@@ -54,6 +54,9 @@ pub struct RunArgs {
     /// What comes on top; may be given again
     #[arg(long = "with", value_enum)]
     pub extras: Vec<Extra>,
+    /// Do these only: names of faults and of poison, with commas; by default everything there is
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
     /// Print the verdict as one JSON line
     #[arg(long)]
     pub json: bool,
@@ -90,6 +93,8 @@ pub enum Extra {
     WrongClocks,
     /// Every node writes to a cluster's member of its own; what comes of it is reported, not judged.
     EveryWriter,
+    /// PostgreSQL is behind pgbouncer in transaction mode.
+    Pooler,
 }
 
 impl Extra {
@@ -99,6 +104,7 @@ impl Extra {
             Self::Replica => "replica",
             Self::WrongClocks => "wrong-clocks",
             Self::EveryWriter => "every-writer",
+            Self::Pooler => "pooler",
         }
     }
 }

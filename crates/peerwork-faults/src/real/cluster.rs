@@ -4,8 +4,8 @@ use super::children::{NODE, Process};
 use super::history::{FaultSort, Journal, What};
 use super::network::{Network, Wire};
 use super::node::READY;
+use super::poison::{SPINNING, WEDGE, WEDGED};
 use super::stage::Stage;
-use super::work::SPINNING;
 use crate::proxy::Condition;
 use anyhow::Result;
 use rustix::process::Signal;
@@ -28,6 +28,8 @@ pub struct Cluster<'a> {
     seed: u64,
     wanted: usize,
     started: u64,
+    /// Nodes that a task blocked for ever.
+    spun: u64,
     nodes: BTreeMap<String, Node>,
 }
 
@@ -35,8 +37,12 @@ pub struct Cluster<'a> {
 struct Node {
     process: Process,
     wire: Wire,
+    /// It has said that it claims.
+    is_up: bool,
     /// Frozen: nothing else is done to it.
     frozen: bool,
+    /// Blocked by a task: nothing else is done to it either.
+    wedged_until: Option<Instant>,
     /// Cut off, late, or the like: no second such fault comes on top.
     troubled: Option<FaultSort>,
     /// Told to drain, and when it is killed if it does not.
@@ -64,6 +70,7 @@ impl<'a> Cluster<'a> {
             seed,
             wanted,
             started: 0,
+            spun: 0,
             nodes: BTreeMap::new(),
         };
         cluster.fill().await?;
@@ -74,6 +81,7 @@ impl<'a> Cluster<'a> {
                 node.process.label,
                 stage.folder().display()
             );
+            node.is_up = true;
         }
         Ok(cluster)
     }
@@ -91,7 +99,9 @@ impl<'a> Cluster<'a> {
             let node = Node {
                 process,
                 wire,
+                is_up: false,
                 frozen: false,
+                wedged_until: None,
                 troubled: None,
                 leaves_by: None,
                 spins_until: None,
@@ -114,12 +124,18 @@ impl<'a> Cluster<'a> {
                 });
             }
             while let Ok(Some(line)) = tokio::time::timeout(NOW, node.process.next_line()).await {
-                if line == SPINNING {
-                    node.spins_until.get_or_insert(Instant::now() + SPIN);
+                match line.as_str() {
+                    SPINNING => {
+                        node.spins_until.get_or_insert(Instant::now() + SPIN);
+                    }
+                    WEDGED => node.wedged_until = Some(Instant::now() + WEDGE),
+                    READY => node.is_up = true,
+                    _ => {}
                 }
             }
-            if node.process.ended()?.is_some() {
-                if node.leaves_by.is_none() {
+            if let Some(status) = node.process.ended()? {
+                // One that drains may die of a task before it is done.
+                if node.leaves_by.is_none() || !status.success() {
                     self.journal.write(What::Fault {
                         sort: FaultSort::Crash,
                         node: Some(label.clone()),
@@ -135,10 +151,16 @@ impl<'a> Cluster<'a> {
         let spins: Vec<_> = self
             .nodes
             .values()
-            .filter(|node| !node.frozen && is_over(node.spins_until))
+            .filter(|node| !node.frozen && node.leaves_by.is_none() && is_over(node.spins_until))
             .map(|node| node.process.label.clone())
             .collect();
         for label in spins {
+            self.spun += 1;
+            if self.spun.is_multiple_of(2) {
+                // Its operator drains it: the task is abandoned.
+                self.drain(&label).await?;
+                continue;
+            }
             // It is its task that ends it: we only do what a watchdog would.
             self.note(FaultSort::Crash, &label);
             self.kill(&label).await?;
@@ -159,7 +181,8 @@ impl<'a> Cluster<'a> {
 
     /// The nodes that nothing is being done to.
     pub fn free(&self) -> Vec<String> {
-        let free = |node: &&Node| !node.frozen && node.leaves_by.is_none();
+        let is_wedged = |node: &Node| node.wedged_until.is_some_and(|at| at > Instant::now());
+        let free = |node: &&Node| !node.frozen && node.leaves_by.is_none() && !is_wedged(node);
         let nodes = self.nodes.values().filter(free);
         nodes.map(|node| node.process.label.clone()).collect()
     }
@@ -168,6 +191,19 @@ impl<'a> Cluster<'a> {
     pub fn well(&self) -> Vec<String> {
         let well = |label: &String| self.nodes[label].troubled.is_none();
         self.free().into_iter().filter(well).collect()
+    }
+
+    /// Those of them that claim.
+    pub fn up(&self) -> Vec<String> {
+        let is_up = |label: &String| self.nodes[label].is_up;
+        self.free().into_iter().filter(is_up).collect()
+    }
+
+    /// Has the service around a node use up the pool that the two share; it says so itself.
+    pub fn exhaust(&self, label: &str) {
+        if let Some(node) = self.nodes.get(label) {
+            node.process.signal(Signal::USR1);
+        }
     }
 
     /// Kills a node, if it runs, and starts another.
@@ -235,6 +271,13 @@ impl<'a> Cluster<'a> {
         if let Some(node) = self.nodes.get(label) {
             node.wire.swallow();
         }
+    }
+
+    /// How many answers to its commits a node has lost.
+    pub fn swallowed(&self, label: &str) -> u64 {
+        self.nodes
+            .get(label)
+            .map_or(0, |node| node.wire.swallowed())
     }
 
     /// Ends the suffering, with or without what has been on its way all the time.

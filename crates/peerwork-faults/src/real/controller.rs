@@ -11,7 +11,7 @@ use super::children::Process;
 use super::clock::boot_to_day_us;
 use super::cluster::Cluster;
 use super::faults;
-use super::history::{self, Journal, Want, What};
+use super::history::{self, FaultSort, Journal, Want, What};
 use super::ledger;
 use super::network::Network;
 use super::node::LEASE;
@@ -24,6 +24,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -48,6 +49,8 @@ const ABOUT: &str = "run.json";
 struct About {
     database: String,
     extras: Vec<String>,
+    must: BTreeSet<String>,
+    not_thrown: Vec<FaultSort>,
     seed: u64,
     seconds: u64,
     boot_to_day_us: u64,
@@ -105,11 +108,12 @@ pub fn run(args: &RunArgs) -> Result<bool> {
             .extras
             .iter()
             .map(|extra| format!(" --with {}", extra.name()));
+        let only = (!args.only.is_empty()).then(|| format!(" --only {}", args.only.join(",")));
         eprintln!(
             "again: cargo xtask faults --database {} --seconds {} --seed {seed}{}",
             args.database.name(),
             args.seconds,
-            extras.collect::<String>()
+            extras.chain(only).collect::<String>()
         );
     }
     Ok(passed)
@@ -121,8 +125,8 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     let settings = Settings::default().with_prefix(stage.prefix());
     let database = Database::connect_with(stage.url(), settings).await?;
     let client = Client::connect(database).await?;
-    audit::install(stage.url(), stage.prefix()).await?;
-    ledger::install(stage.url(), stage.prefix()).await?;
+    audit::install(stage.direct_url(), stage.prefix()).await?;
+    ledger::install(stage.direct_url(), stage.prefix()).await?;
 
     let nodes = (args.nodes, random.random());
     let mut cluster = Cluster::start(stage, network, journal.clone(), nodes.0, nodes.1).await?;
@@ -143,7 +147,8 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
 
     let until = Instant::now() + Duration::from_secs(args.seconds);
     let time = Duration::from_millis(args.seconds * 10 * STORM_PERCENT);
-    let plan = faults::plan(&mut random, stage, time);
+    let plan = faults::plan(&mut random, stage, time, &args.only)?;
+    let must = faults::must(&plan, stage);
     let storm = Storm::new(stage, journal.clone(), client.clone(), random);
     storm.rage(plan, &mut cluster).await?;
     while Instant::now() < until || people.ended()?.is_none() {
@@ -163,8 +168,8 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
 
     let evidence = Evidence {
         histories: history::read_all(stage.folder())?,
-        audit: audit::read(stage.url(), stage.prefix()).await?,
-        ledger: ledger::read(stage.url(), stage.prefix()).await?,
+        audit: audit::read(stage.direct_url(), stage.prefix()).await?,
+        ledger: ledger::read(stage.direct_url(), stage.prefix()).await?,
         boot_to_day_us: boot_to_day_us(),
         ttl_us: LEASE.ttl_ms * 1_000,
         gap_us: 2 * LEASE.beat_ms * 1_000,
@@ -176,6 +181,8 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
             .iter()
             .map(|extra| extra.name().to_owned())
             .collect(),
+        must,
+        not_thrown: stage.not_thrown(),
         seed,
         seconds: args.seconds,
         boot_to_day_us: evidence.boot_to_day_us,
@@ -185,6 +192,8 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     Ok(Report {
         database: args.database,
         extras: args.extras.clone(),
+        must: about.must,
+        not_thrown: about.not_thrown,
         seed,
         seconds: args.seconds,
         verdict: check::judge(&evidence),
@@ -265,7 +274,7 @@ async fn unfinished(stage: &Stage) -> Result<Vec<Uuid>> {
         one("running"),
         one("parked")
     );
-    let mut connection = audit::connect(stage.url()).await?;
+    let mut connection = audit::connect(stage.direct_url()).await?;
     let rows = sqlx::query(AssertSqlSafe(statement))
         .fetch_all(&mut connection)
         .await
@@ -315,6 +324,8 @@ pub fn check(folder: &Path) -> Result<bool> {
     let report = Report {
         database: database.map_err(anyhow::Error::msg)?,
         extras: extras.map_err(anyhow::Error::msg)?,
+        must: about.must,
+        not_thrown: about.not_thrown,
         seed: about.seed,
         seconds: about.seconds,
         verdict: check::judge(&evidence),

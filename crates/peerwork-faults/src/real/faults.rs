@@ -4,10 +4,12 @@ use super::args::{DatabaseArg, Extra};
 use super::history::FaultSort;
 use super::node::LEASE;
 use super::stage::Stage;
+use anyhow::{Result, bail};
 use peerwork::Status;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Something to do to the cluster.
@@ -17,7 +19,7 @@ pub enum Act {
     Fault(FaultSort, Duration),
     /// Kill the node of a task that is just then in this status.
     KillAt(Status),
-    /// Create a task of a kind that ends its process.
+    /// Create a task of a kind that harms its process.
     Poison(&'static str),
 }
 
@@ -34,9 +36,83 @@ pub struct Planned {
 const REPLICA_BEHIND: Duration = Duration::from_millis(1_500);
 const TTL: Duration = Duration::from_millis(LEASE.ttl_ms);
 
-/// The plan of a run of which faults take `time`.
-pub fn plan(random: &mut StdRng, stage: &Stage, time: Duration) -> Vec<Planned> {
-    let mut plan = plan_for(random, stage.database(), time);
+impl Act {
+    /// Its name, by which a run may be told to do nothing else.
+    pub fn name(self) -> String {
+        match self {
+            Self::Fault(sort, _) => sort.name().to_owned(),
+            Self::KillAt(status) => format!("kill_at_{status}"),
+            Self::Poison(kind) => kind.to_owned(),
+        }
+    }
+
+    /// What must have happened in a run with this act: without it the rest proves little.
+    fn must(self) -> Vec<String> {
+        let found: &[&str] = match self {
+            Self::Fault(FaultSort::Kill, _) => &["rescue", "declared_dead"],
+            Self::Fault(FaultSort::Drain, _) => &["drain_hand_over"],
+            Self::Fault(FaultSort::Partition, _) => &["self_fence"],
+            Self::Fault(FaultSort::SwallowCommits, _) => &["ambiguous_claim", "ambiguous_finish"],
+            Self::Fault(FaultSort::PoolExhausted, _) => &["node_claims_with_its_pool_exhausted"],
+            Self::Fault(..) => &[],
+            Self::KillAt(Status::Cleaning) => &["rescue_during_cleanup"],
+            Self::KillAt(Status::Pausing) => &["rescue_while_pausing"],
+            Self::KillAt(_) => &["rescue_while_deleting"],
+            Self::Poison("wedges") => &["fault_wedge", "wedge_noticed", "wedge_taken_over"],
+            Self::Poison("spins") => &["poison_spins", "abandoned_by_drain"],
+            Self::Poison("devours") => &["poison_devours", "poison_failed_at_its_limit"],
+            Self::Poison(_) => &["poison_aborts", "poison_failed_at_its_limit"],
+        };
+        let thrown = match self {
+            Self::Fault(sort, _) => Some(format!("fault_{}", sort.name())),
+            Self::KillAt(_) | Self::Poison(_) => None,
+        };
+        found
+            .iter()
+            .map(|what| (*what).to_owned())
+            .chain(thrown)
+            .collect()
+    }
+}
+
+/// What must have happened in a run with this plan.
+pub fn must(plan: &[Planned], stage: &Stage) -> BTreeSet<String> {
+    /// What the forger does.
+    const FORGED: [&str; 2] = ["zombie_write_refused", "declare_dead_lost"];
+    /// Behind a pooler many clients share a connection: whose answer was lost nobody can tell.
+    const UNKNOWN_BEHIND_A_POOLER: [&str; 2] = ["ambiguous_claim", "ambiguous_finish"];
+    let mut must: BTreeSet<_> = plan.iter().flat_map(|planned| planned.act.must()).collect();
+    if !stage.has(Extra::Replica) {
+        must.extend(FORGED.map(str::to_owned));
+    }
+    if stage.has(Extra::Pooler) {
+        must.retain(|what| !UNKNOWN_BEHIND_A_POOLER.contains(&what.as_str()));
+    }
+    if stage.database() == DatabaseArg::Sqlite {
+        // There a node may run on: no other machine can take its tasks over.
+        must.remove("self_fence");
+    }
+    must
+}
+
+/// The plan of a run of which faults take `time`: of those named in `only`, if any is.
+///
+/// # Errors
+/// If one of them does not exist here.
+pub fn plan(
+    random: &mut StdRng,
+    stage: &Stage,
+    time: Duration,
+    only: &[String],
+) -> Result<Vec<Planned>> {
+    let every = round(random, stage.database(), stage.has_disk());
+    let exists = |name: &&String| every.iter().any(|act| act.name() == **name);
+    if let Some(unknown) = only.iter().find(|name| !exists(name)) {
+        let names: BTreeSet<_> = every.iter().map(|act| act.name()).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        bail!("there is no {unknown} here; there are {}", names.join(", "));
+    }
+    let mut plan = plan_for(random, stage.database(), stage.has_disk(), only, time);
     if stage.has(Extra::Replica) {
         // Once, and late: there is one replica, and much is to be lost by then.
         let act = Act::Fault(FaultSort::Failover, REPLICA_BEHIND);
@@ -44,18 +120,31 @@ pub fn plan(random: &mut StdRng, stage: &Stage, time: Duration) -> Vec<Planned> 
         plan.push(Planned { at, act });
         plan.sort_by_key(|planned| planned.at);
     }
-    plan
+    Ok(plan)
 }
 
-fn plan_for(random: &mut StdRng, database: DatabaseArg, time: Duration) -> Vec<Planned> {
+fn plan_for(
+    random: &mut StdRng,
+    database: DatabaseArg,
+    has_disk: bool,
+    only: &[String],
+    time: Duration,
+) -> Vec<Planned> {
     /// From one act to the next, in the mean.
     const PACE: Duration = Duration::from_millis(1_700);
     let count = (time.as_millis() / PACE.as_millis()).max(1);
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     // A run may be too short for more than one round; what must happen is in the first.
-    let mut acts = round(random, database, true);
+    let wanted = |act: &Act| only.is_empty() || only.contains(&act.name());
+    let mut acts = round(random, database, has_disk);
+    acts.retain(wanted);
     while acts.len() < count {
-        let mut more = round(random, database, false);
+        let mut more = round(random, database, has_disk);
+        // Nothing else may happen to the database meanwhile: once is enough.
+        more.retain(|act| wanted(act) && *act != Act::Poison("wedges"));
+        if more.is_empty() {
+            break;
+        }
         more.shuffle(random);
         more.truncate(count - acts.len());
         acts.extend(more);
@@ -75,7 +164,7 @@ fn plan_for(random: &mut StdRng, database: DatabaseArg, time: Duration) -> Vec<P
 }
 
 /// Each act once.
-fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
+fn round(random: &mut StdRng, database: DatabaseArg, has_disk: bool) -> Vec<Act> {
     let mut frozen = || TTL + Duration::from_millis(random.random_range(800..3_000));
     let away = match database {
         DatabaseArg::Sqlite => FaultSort::DatabaseLocked,
@@ -84,7 +173,10 @@ fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
         }
     };
     let mut acts = vec![
+        // Poison first: it takes its time until it is found.
+        Act::Poison("spins"),
         Act::KillAt(Status::Cleaning),
+        Act::Poison("devours"),
         Act::Fault(FaultSort::Freeze, frozen()),
         Act::KillAt(Status::Pausing),
         Act::Fault(FaultSort::Drain, Duration::ZERO),
@@ -94,7 +186,13 @@ fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
         Act::Fault(FaultSort::Freeze, frozen()),
         Act::Fault(FaultSort::Drain, Duration::ZERO),
         Act::Poison("aborts"),
+        Act::Fault(FaultSort::PoolExhausted, Duration::ZERO),
+        Act::Poison("wedges"),
+        Act::Fault(FaultSort::ReportStorm, Duration::ZERO),
     ];
+    if has_disk {
+        acts.push(Act::Fault(FaultSort::DiskFull, 2 * TTL));
+    }
     if database != DatabaseArg::Sqlite {
         let storm = Duration::from_secs(2);
         acts.push(Act::Fault(FaultSort::ConnectionsKilled, storm));
@@ -104,10 +202,6 @@ fn round(random: &mut StdRng, database: DatabaseArg, first: bool) -> Vec<Act> {
         acts.push(Act::Fault(FaultSort::Partition, TTL + seconds(2)));
         acts.push(Act::Fault(FaultSort::HalfOpen, TTL + seconds(2)));
         acts.push(Act::Fault(FaultSort::Latency, seconds(4)));
-    }
-    if !first {
-        acts.push(Act::Poison("devours"));
-        acts.push(Act::Poison("spins"));
     }
     acts
 }
@@ -123,6 +217,8 @@ mod tests {
             plan_for(
                 &mut StdRng::seed_from_u64(seed),
                 DatabaseArg::Postgres,
+                true,
+                &[],
                 Duration::from_secs(90),
             )
         };
@@ -133,6 +229,7 @@ mod tests {
             FaultSort::Kill,
             FaultSort::Freeze,
             FaultSort::DatabaseKilled,
+            FaultSort::DiskFull,
         ] {
             assert!(has(
                 &|act| matches!(act, Act::Fault(found, _) if *found == sort)

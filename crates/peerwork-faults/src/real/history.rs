@@ -294,11 +294,21 @@ pub enum FaultSort {
     Failover,
     /// All connections are ended by the database, several times.
     ConnectionsKilled,
+    /// The disk that the database is on has no room left for two ttls.
+    DiskFull,
+    /// The server gave up on a full disk, and is started again.
+    DatabaseGaveUp,
+    /// The service around the node holds all connections of the pool that it shares with it.
+    PoolExhausted,
+    /// Code of a task blocks every thread of the node's runtime, for far longer than the ttl.
+    Wedge,
+    /// Many tasks that save as fast as they can.
+    ReportStorm,
 }
 
 impl FaultSort {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::Kill,
         Self::Freeze,
         Self::Drain,
@@ -312,6 +322,11 @@ impl FaultSort {
         Self::DatabaseKilled,
         Self::Failover,
         Self::ConnectionsKilled,
+        Self::DiskFull,
+        Self::DatabaseGaveUp,
+        Self::PoolExhausted,
+        Self::Wedge,
+        Self::ReportStorm,
     ];
 
     /// Its name in a report.
@@ -330,6 +345,11 @@ impl FaultSort {
             Self::DatabaseKilled => "database_killed",
             Self::Failover => "failover",
             Self::ConnectionsKilled => "connections_killed",
+            Self::DiskFull => "disk_full",
+            Self::DatabaseGaveUp => "database_gave_up",
+            Self::PoolExhausted => "pool_exhausted",
+            Self::Wedge => "wedge",
+            Self::ReportStorm => "report_storm",
         }
     }
 
@@ -337,7 +357,12 @@ impl FaultSort {
     pub fn hits_database(self) -> bool {
         matches!(
             self,
-            Self::DatabaseStopped | Self::DatabaseLocked | Self::DatabaseKilled | Self::Failover
+            Self::DatabaseStopped
+                | Self::DatabaseLocked
+                | Self::DatabaseKilled
+                | Self::Failover
+                | Self::DiskFull
+                | Self::DatabaseGaveUp
         )
     }
 }

@@ -81,6 +81,8 @@ pub(super) async fn commit<const K: usize>(
             run.commit(move |tx: &mut Transaction<'_, $database, Work<K>>| {
                 Box::pin(async move {
                     sqlx::query(AssertSqlSafe(statement))
+                        // Behind a pooler in transaction mode nothing stays prepared.
+                        .persistent(false)
                         .bind(task)
                         .bind(number)
                         .execute(&mut **tx)

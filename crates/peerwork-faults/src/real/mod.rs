@@ -14,7 +14,10 @@
 //! | [`history`] | what a process asked and was told, a JSON object a line |
 //! | [`audit`] | every change of a task's row, in the order of the database |
 //! | [`check`] | histories and audit against the promises: a verdict |
-//! | [`work`] | the kinds of tasks, those that kill their node included |
+//! | [`work`], [`poison`] | the kinds of tasks, and what those do that harm their node |
+//! | [`shared_pool`] | the pool that a node shares with the service around it |
+//! | [`faults`], [`storm`], [`bait`] | what happens when, and how it is brought about |
+//! | [`stage`], [`network`], [`cluster`] | the database, the ways to it, the nodes |
 //! | [`node`], [`people`], [`forger`] | the processes |
 //! | [`controller`] | a run from its beginning to its verdict |
 //!
@@ -22,6 +25,7 @@
 
 pub mod args;
 pub mod audit;
+pub mod bait;
 pub mod check;
 pub mod children;
 pub mod clock;
@@ -34,7 +38,9 @@ pub mod ledger;
 pub mod network;
 pub mod node;
 pub mod people;
+pub mod poison;
 pub mod report;
+pub mod shared_pool;
 pub mod stage;
 pub mod storm;
 pub mod work;

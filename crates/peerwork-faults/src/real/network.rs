@@ -105,9 +105,14 @@ impl Wire {
         }
     }
 
+    /// How many answers were lost.
+    pub fn swallowed(&self) -> u64 {
+        self.proxy.as_ref().map_or(0, Proxy::swallowed)
+    }
+
     /// How many answers were lost since this was asked last.
     pub fn newly_swallowed(&mut self) -> u64 {
-        let now = self.proxy.as_ref().map_or(0, Proxy::swallowed);
+        let now = self.swallowed();
         now - std::mem::replace(&mut self.swallowed, now)
     }
 }

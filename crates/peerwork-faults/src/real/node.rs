@@ -1,14 +1,17 @@
-//! A node process: peerwork's own [`Node`] with the kinds of a run. SIGTERM drains it.
+//! A node process: peerwork's own [`Node`] with the kinds of a run. SIGTERM drains it, SIGUSR1 has the service around it
+//! use its pool up.
 
 use super::args::{ChildArgs, URL_VAR};
 use super::audit::Dialect;
 use super::children;
 use super::history::{Journal, What};
+use super::shared_pool::SharedPool;
 use super::work;
 use anyhow::{Context, Result};
-use peerwork::{Database, LeaseTimes, Node, Settings};
+use peerwork::{LeaseTimes, Node, Settings};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
 
@@ -22,7 +25,8 @@ pub const LEASE: LeaseTimes = LeaseTimes {
 pub const READY: &str = "ready";
 /// Address space of a node: far more than it needs, and little enough to be used up at once.
 const MEMORY_BYTES: u64 = 6 << 30;
-const THREADS: usize = 4;
+/// Of its runtime.
+pub const THREADS: usize = 4;
 const SLOTS: usize = 16;
 
 /// Runs the node until it is drained, killed, or beyond help.
@@ -49,29 +53,31 @@ async fn live(args: &ChildArgs) -> Result<()> {
     tracing::subscriber::set_global_default(subscriber).context("listen to the node")?;
     watch_schedule(journal.clone());
     let mut terminated = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut hoards = signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?;
     let url = std::env::var(URL_VAR).context("a node without a database")?;
     let settings = Settings::default().with_prefix(&args.prefix);
     let place = work::Place {
         journal: journal.clone(),
         dialect: Dialect::of_url(&url)?,
         prefix: args.prefix.clone(),
+        label: args.label.clone(),
     };
+    let pool = SharedPool::new(&url)?;
     let node = loop {
         // The database may be away when a node starts.
         let started = async {
-            let database = Database::connect_with(&url, settings.clone()).await?;
-            let builder = Node::builder(database)
+            let builder = Node::builder(pool.database(settings.clone())?)
                 .label(&args.label)
                 .slots(SLOTS)
                 .lease(LEASE)
                 .migrate(peerwork::Migrate::Never)
                 .drain_deadline(Duration::from_secs(5));
-            work::register(builder, &place).start().await
+            anyhow::Ok(work::register(builder, &place).start().await?)
         };
         match started.await {
             Ok(node) => break node,
             Err(error) => journal.write(What::Said {
-                text: format!("cannot start: {error}"),
+                text: format!("cannot start: {error:#}"),
             }),
         }
         tokio::select! {
@@ -83,8 +89,19 @@ async fn live(args: &ChildArgs) -> Result<()> {
         label: args.label.clone(),
     });
     println!("{READY}");
-    terminated.recv().await;
+    let (ask, asked) = mpsc::channel(1);
+    let serving = tokio::spawn(pool.serve(asked, journal.clone(), args.label.clone()));
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminated.recv() => break,
+            // One who is at it already is not asked again.
+            _ = hoards.recv() => drop(ask.try_send(())),
+        }
+    }
+    drop(ask);
     let report = node.drain().await;
+    serving.await.context("the service around the node")?;
     journal.write(What::Drained {
         handed_over: report.handed_over,
         abandoned: report.abandoned,

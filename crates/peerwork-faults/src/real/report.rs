@@ -3,6 +3,8 @@
 
 use super::args::{DatabaseArg, Extra};
 use super::check::{Finding, Promise, Verdict};
+use super::history::FaultSort;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A judged run.
@@ -12,6 +14,10 @@ pub struct Report {
     pub database: DatabaseArg,
     /// What came on top.
     pub extras: Vec<Extra>,
+    /// What must have happened.
+    pub must: BTreeSet<String>,
+    /// Faults that nobody was allowed to bring about.
+    pub not_thrown: Vec<FaultSort>,
     /// What it followed from.
     pub seed: u64,
     /// How long tasks were created and faults happened.
@@ -23,60 +29,16 @@ pub struct Report {
 /// Findings of a promise that are printed.
 const SHOWN: usize = 8;
 
-/// What every run meets, by the faults of its plan.
-const MET: [&str; 10] = [
-    "rescue",
-    "rescue_while_pausing",
-    "rescue_while_deleting",
-    "rescue_during_cleanup",
-    "drain_hand_over",
-    "zombie_write_refused",
-    "declare_dead_lost",
-    "declared_dead",
-    "fault_kill",
-    "fault_freeze",
-];
-/// What is met on SQLite.
-const MET_ON_A_FILE: [&str; 1] = ["fault_database_locked"];
-/// What is met on a server too.
-const MET_ON_SERVERS: [&str; 10] = [
-    "ambiguous_claim",
-    "ambiguous_finish",
-    "fault_connections_killed",
-    "fault_database_killed",
-    "fault_database_stopped",
-    "fault_half_open",
-    "fault_latency",
-    "fault_partition",
-    "fault_swallow_commits",
-    // On SQLite a node may run on: no other machine can take its tasks over.
-    "self_fence",
-];
-
-/// What the forger does.
-const FORGED: [&str; 2] = ["zombie_write_refused", "declare_dead_lost"];
+/// Counters of the promises that no run can judge, and why.
+const NOT_JUDGED: [&str; 1] = ["limit_excess_db: there are no limits yet"];
 
 impl Report {
     /// What did not happen and should have: without it the rest proves little.
-    pub fn missed(&self) -> Vec<&'static str> {
-        let mut must = MET.to_vec();
-        match self.database {
-            DatabaseArg::Sqlite => must.extend(MET_ON_A_FILE),
-            DatabaseArg::Postgres | DatabaseArg::Mysql | DatabaseArg::Galera => {
-                must.extend(MET_ON_SERVERS);
-            }
-        }
-        if self.extras.contains(&Extra::Replica) {
-            must.retain(|what| !FORGED.contains(what));
-            must.push("fault_failover");
-        }
-        must.retain(|what| {
-            self.verdict
-                .happened
-                .get(*what)
-                .is_none_or(|count| *count == 0)
-        });
-        must
+    pub fn missed(&self) -> Vec<&str> {
+        let happened = &self.verdict.happened;
+        let is_missed = |what: &&String| happened.get(*what).is_none_or(|count| *count == 0);
+        let missed = self.must.iter().filter(is_missed);
+        missed.map(String::as_str).collect()
     }
 
     /// Whether the run passes.
@@ -94,6 +56,7 @@ impl Report {
         let has_lost = self.extras.contains(&Extra::Replica);
         match promise {
             Promise::Lost
+            | Promise::PoisonsSpared
             | Promise::CheckpointRegressions
             | Promise::DoubleEffectsInTransaction => !has_lost,
             Promise::IllegalTransitions
@@ -129,6 +92,9 @@ impl Report {
             "with": self.extras.iter().map(|extra| extra.name()).collect::<Vec<_>>(),
             "must_be_zero": zero,
             "reported_only": reported,
+            "not_thrown": self.not_thrown.iter().map(|sort| sort.name()).collect::<Vec<_>>(),
+            "not_judged": NOT_JUDGED,
+            "must_have_happened": self.must,
             "missed": self.missed(),
             "happened": self.verdict.happened,
             "reported": self.verdict.reported,
@@ -170,6 +136,10 @@ impl Report {
                 let _ = writeln!(text, "      {}", finding.text);
             }
         }
+        let _ = writeln!(text, "  not judged: {}", NOT_JUDGED.join("; "));
+        for sort in &self.not_thrown {
+            let _ = writeln!(text, "  not thrown: {}", sort.name());
+        }
         for missed in self.missed() {
             let _ = writeln!(text, "  did not happen: {missed}");
         }
@@ -186,9 +156,12 @@ impl Report {
         for (name, spread) in &self.verdict.times {
             let _ = writeln!(
                 text,
-                "    {name:<10} {:>6} times  p50 {:>6}  p99 {:>6}  max {:>6}",
+                "    {name:<22} {:>6} times  p50 {:>6}  p99 {:>6}  max {:>6}",
                 spread.count, spread.p50_ms, spread.p99_ms, spread.max_ms
             );
+            for slow in self.verdict.slowest.get(name).into_iter().flatten() {
+                let _ = writeln!(text, "      {slow}");
+            }
         }
         text
     }

@@ -3,10 +3,13 @@
 //! A database that may move (a cluster, a server with a replica) is behind one address, which is told where to lead.
 
 use super::args::{DatabaseArg, Extra};
+use super::history::FaultSort;
 use super::network::{Network, address};
 use crate::proxy::{Condition, Proxy};
 use anyhow::{Context, Result, bail};
-use peerwork_testbed::{Faketime, Galera, MariaDb, Options, Postgres, Replica, Server};
+use peerwork_testbed::{
+    Faketime, Galera, MariaDb, Options, PgBouncer, Postgres, Replica, Server, Tmpfs,
+};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -18,9 +21,13 @@ pub struct Stage {
     database: DatabaseArg,
     extras: Vec<Extra>,
     url: String,
+    /// The same without a pooler.
+    direct_url: String,
     /// The address that stays, in front of a database that moves.
     front: Option<Proxy>,
     backend: Arc<Mutex<Backend>>,
+    /// The small disk that the database is on. After `backend`: it goes when nobody is on it.
+    disk: Option<Arc<Tmpfs>>,
     clocks: Vec<Faketime>,
     program: PathBuf,
     folder: TempDir,
@@ -32,6 +39,8 @@ enum Backend {
     File,
     Server(Box<Server>),
     Pair(Box<Server>, Option<Box<Replica>>),
+    /// A server and the pooler in front of it.
+    Pooled(Box<Server>, Box<Server>),
     /// With the node that the address leads to.
     Cluster(Box<Galera>, usize),
 }
@@ -41,6 +50,12 @@ const PREFIX: &str = "faults_";
 /// What wrong clocks are wrong by, in seconds.
 const WRONG_BY: [i64; 2] = [3_600, -3_600];
 const GALERA_NODES: usize = 3;
+/// Enough for a run of minutes, and soon filled.
+const DISK_BYTES: u64 = 512 << 20;
+/// Names of databases, in URLs.
+const NAME: &str = "faults";
+/// A pooler hands out another connection for each transaction: statements cannot stay prepared on one.
+const UNPREPARED: &str = "statement-cache-capacity=0";
 
 impl Stage {
     /// Makes the folder and starts the database.
@@ -59,11 +74,31 @@ impl Stage {
         if has(Extra::EveryWriter) && database != DatabaseArg::Galera {
             bail!("only a cluster has several writers; use --database galera");
         }
-        let path = folder.path().join("tasks.db");
-        let has_replica = has(Extra::Replica);
+        if has(Extra::Pooler) && (database != DatabaseArg::Postgres || has(Extra::Replica)) {
+            bail!("only a PostgreSQL server without a replica has a pooler here");
+        }
+        let disk = match database {
+            // One member of a cluster that has no room leaves it, which is another fault.
+            DatabaseArg::Galera => None,
+            // The replica is on another disk.
+            _ if has(Extra::Replica) => None,
+            _ => small_disk()?.map(Arc::new),
+        };
+        let place = disk.as_deref().map_or(folder.path(), Tmpfs::path);
+        let path = place.join("tasks.db");
+        let options = options(disk.as_deref(), database);
+        let around = Around {
+            replica: has(Extra::Replica),
+            pooler: has(Extra::Pooler),
+        };
         // Servers are started by calls that block.
-        let started = tokio::task::spawn_blocking(move || start(database, has_replica, &path));
+        let started =
+            tokio::task::spawn_blocking(move || start(database, &around, &options, &path));
         let (mut url, backend) = started.await.context("start a database")??;
+        let behind = match &backend {
+            Backend::Pooled(server, _) => Some(url_of(server.port())),
+            _ => None,
+        };
         let is_behind = matches!(backend, Backend::Pair(..) | Backend::Cluster(..));
         let front = match address(&url).filter(|_| is_behind) {
             Some(upstream) => Some(network.proxy(upstream).await?),
@@ -82,9 +117,11 @@ impl Stage {
         Ok(Self {
             database,
             extras: extras.to_vec(),
+            direct_url: behind.unwrap_or_else(|| url.clone()),
             url,
             front,
             backend: Arc::new(Mutex::new(backend)),
+            disk,
             clocks,
             program: std::env::current_exe().context("find the own program")?,
             folder,
@@ -101,9 +138,28 @@ impl Stage {
         self.extras.contains(&extra)
     }
 
+    /// Whether its database is on a disk that can be filled.
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Faults that the plan would have if somebody were allowed to bring them about.
+    pub fn not_thrown(&self) -> Vec<FaultSort> {
+        let could_have_one = self.database != DatabaseArg::Galera && !self.has(Extra::Replica);
+        match could_have_one && !self.has_disk() {
+            true => vec![FaultSort::DiskFull],
+            false => Vec::new(),
+        }
+    }
+
     /// Where the database is reached, wherever it is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where the controller reaches it to look at it: past a pooler, with statements that stay prepared.
+    pub fn direct_url(&self) -> &str {
+        &self.direct_url
     }
 
     /// Where node process number `n` reaches it, before its own network.
@@ -139,6 +195,44 @@ impl Stage {
         self.folder.path()
     }
 
+    /// Leaves no room on the database's disk.
+    ///
+    /// # Errors
+    /// If it cannot be filled.
+    pub async fn fill_disk(&self) -> Result<()> {
+        self.on_disk(Tmpfs::fill).await
+    }
+
+    /// Makes room again.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub async fn empty_disk(&self) -> Result<()> {
+        self.on_disk(Tmpfs::empty).await
+    }
+
+    async fn on_disk(&self, act: fn(&Tmpfs) -> Result<(), peerwork_testbed::Error>) -> Result<()> {
+        let Some(disk) = self.disk.clone() else {
+            return Ok(());
+        };
+        let acting = tokio::task::spawn_blocking(move || act(&disk));
+        Ok(acting.await.context("act on the disk")??)
+    }
+
+    /// Whether the database answers; a file always does.
+    ///
+    /// # Errors
+    /// If nobody can tell.
+    pub async fn answers(&self) -> Result<bool> {
+        self.answer(|backend| match backend {
+            Backend::Server(server) | Backend::Pair(server, _) | Backend::Pooled(server, _) => {
+                Ok(server.query("select 1").is_ok())
+            }
+            Backend::File | Backend::Cluster(..) => Ok(true),
+        })
+        .await
+    }
+
     /// Takes the database away from everybody.
     ///
     /// # Errors
@@ -149,7 +243,7 @@ impl Stage {
             return Ok(());
         }
         self.act(|backend| match backend {
-            Backend::Server(server) => Ok(server.stop()?),
+            Backend::Server(server) | Backend::Pooled(server, _) => Ok(server.stop()?),
             Backend::File | Backend::Pair(..) | Backend::Cluster(..) => Ok(()),
         })
         .await
@@ -165,7 +259,7 @@ impl Stage {
             return Ok(());
         }
         self.act(|backend| match backend {
-            Backend::Server(server) => Ok(server.restart()?),
+            Backend::Server(server) | Backend::Pooled(server, _) => Ok(server.restart()?),
             Backend::File | Backend::Pair(..) | Backend::Cluster(..) => Ok(()),
         })
         .await
@@ -181,6 +275,13 @@ impl Stage {
             Backend::Server(server) | Backend::Pair(server, _) => {
                 server.kill()?;
                 server.restart()?;
+                Ok(None)
+            }
+            Backend::Pooled(server, pooler) => {
+                pooler.kill()?;
+                server.kill()?;
+                server.restart()?;
+                pooler.restart()?;
                 Ok(None)
             }
             Backend::Cluster(cluster, writer) => {
@@ -293,35 +394,84 @@ impl Handle {
     }
 }
 
-fn start(database: DatabaseArg, has_replica: bool, path: &Path) -> Result<(String, Backend)> {
-    const NAME: &str = "faults";
-    let options = Options::default();
+/// A small disk, or none where nobody is allowed to mount one: then the run says that it was never full.
+fn small_disk() -> Result<Option<Tmpfs>> {
+    match Tmpfs::mount(DISK_BYTES) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(error) if error.is_not_permitted() => {
+            eprintln!("no disk will be full: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A server's, on its own disk if it has one: with little room for logs, which are reserved in advance.
+fn options(disk: Option<&Tmpfs>, database: DatabaseArg) -> Options {
+    let Some(disk) = disk else {
+        return Options::default();
+    };
+    let settings: &[(&str, &str)] = match database {
+        DatabaseArg::Postgres => &[("max_wal_size", "64MB"), ("min_wal_size", "32MB")],
+        DatabaseArg::Mysql => &[("innodb-log-file-size", "32M")],
+        DatabaseArg::Sqlite | DatabaseArg::Galera => &[],
+    };
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Options {
+        data_dir: Some(disk.path().join("server")),
+        settings: settings.iter().map(owned).collect(),
+        ..Options::default()
+    }
+}
+
+/// What is around a server.
+struct Around {
+    replica: bool,
+    pooler: bool,
+}
+
+fn start(
+    database: DatabaseArg,
+    around: &Around,
+    options: &Options,
+    path: &Path,
+) -> Result<(String, Backend)> {
     Ok(match database {
         DatabaseArg::Sqlite => (format!("sqlite:{}?mode=rwc", path.display()), Backend::File),
-        DatabaseArg::Postgres => {
-            let server = Postgres::start(&options)?;
-            let url = server.create_database(NAME)?;
-            match has_replica {
-                true => {
-                    let replica = Box::new(Replica::of(&server, &options)?);
-                    (url, Backend::Pair(Box::new(server), Some(replica)))
-                }
-                false => (url, Backend::Server(Box::new(server))),
-            }
-        }
+        DatabaseArg::Postgres => start_postgres(around, options)?,
         DatabaseArg::Mysql => {
-            let server = MariaDb::start(&options)?;
+            let server = MariaDb::start(options)?;
             (
                 server.create_database(NAME)?,
                 Backend::Server(Box::new(server)),
             )
         }
         DatabaseArg::Galera => {
-            let cluster = Galera::start(&options)?;
+            let cluster = Galera::start(options)?;
             (
                 cluster.create_database(NAME)?,
                 Backend::Cluster(Box::new(cluster), 0),
             )
         }
     })
+}
+
+/// Of PostgreSQL, or what takes itself for one, at this port.
+fn url_of(port: u16) -> String {
+    format!("postgres://postgres@127.0.0.1:{port}/{NAME}")
+}
+
+fn start_postgres(around: &Around, options: &Options) -> Result<(String, Backend)> {
+    let server = Postgres::start(options)?;
+    let url = server.create_database(NAME)?;
+    if around.replica {
+        let replica = Box::new(Replica::of(&server, options)?);
+        return Ok((url, Backend::Pair(Box::new(server), Some(replica))));
+    }
+    if around.pooler {
+        let pooler = PgBouncer::start(&server, &[])?;
+        let url = format!("{}?{UNPREPARED}", url_of(pooler.port()));
+        return Ok((url, Backend::Pooled(Box::new(server), Box::new(pooler))));
+    }
+    Ok((url, Backend::Server(Box::new(server))))
 }

@@ -1,27 +1,34 @@
 //! Carries a plan of faults out.
 
 use super::audit;
+use super::bait::Bait;
 use super::cluster::Cluster;
 use super::faults::{Act, Planned};
-use super::history::{Answer, FaultSort, Journal, Want, What};
+use super::history::{FaultSort, Journal, What};
+use super::node::LEASE;
+use super::poison;
 use super::stage::Stage;
-use super::work::Input;
 use crate::proxy::Condition;
 use anyhow::Result;
-use peerwork::{Client, Draft, Status, TaskHandle, Untyped};
+use peerwork::Client;
 use rand::Rng;
 use rand::rngs::StdRng;
 use sqlx::{AnyConnection, AssertSqlSafe};
-use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 const TICK: Duration = Duration::from_millis(20);
-/// How long a bait is given to come to the status in which its node is killed.
-const BAIT_LIMIT: Duration = Duration::from_secs(25);
-const BAIT_LOOK: Duration = Duration::from_millis(40);
+/// Tasks of one storm of reports, and the reports of each.
+const STORM: (usize, u64) = (24, 150);
+
+/// After an outage: a node that died meanwhile is found after its ttl, at the next look of a peer.
+const RECOVERY: Duration = Duration::from_millis(LEASE.ttl_ms + 1_500);
+/// The kind that wedges its node.
+const WEDGES: &str = "wedges";
+/// Answers to commits that one fault loses, if they can be had in its time.
+const ENOUGH_ANSWERS: u64 = 16;
 
 /// The faults of a run, while they last.
 pub struct Storm<'a> {
@@ -43,12 +50,27 @@ enum End {
     Thaw(String),
     Relieve(String),
     /// The answers to this node's commits are lost, one each time.
-    Swallow(String, Instant),
+    Swallow(Losing),
     Restart,
     Unlock(AnyConnection),
     Storm(JoinHandle<()>),
     Rejoin(JoinHandle<Result<()>>),
     Promote,
+    EmptyDisk,
+    /// Nothing: it keeps others away.
+    Rest,
+    /// All its tasks are created.
+    Reports(JoinHandle<()>),
+}
+
+/// A node that loses answers.
+struct Losing {
+    node: String,
+    /// When the next one is to be lost.
+    next: Instant,
+    /// How many it had lost before, and how long it goes on at most to lose enough of them.
+    before: u64,
+    limit: Instant,
 }
 
 impl<'a> Storm<'a> {
@@ -68,9 +90,8 @@ impl<'a> Storm<'a> {
     ///
     /// # Errors
     /// If something cannot be done.
-    pub async fn rage(mut self, plan: Vec<Planned>, cluster: &mut Cluster<'_>) -> Result<()> {
+    pub async fn rage(mut self, mut plan: Vec<Planned>, cluster: &mut Cluster<'_>) -> Result<()> {
         let began = Instant::now();
-        let mut plan = plan.into_iter().peekable();
         let (to_kill, mut kills) = mpsc::unbounded_channel();
         loop {
             while let Ok(label) = kills.try_recv() {
@@ -81,10 +102,15 @@ impl<'a> Storm<'a> {
             self.end_what_is_over(cluster).await?;
             self.swallow(cluster);
             let due = |planned: &Planned| began + planned.at <= Instant::now();
-            if let Some(planned) = plan.next_if(|planned| due(planned) && self.may(planned.act)) {
+            let next = plan
+                .iter()
+                .take_while(|planned| due(planned))
+                .position(|planned| self.may(planned.act));
+            if let Some(next) = next {
+                let planned = plan.remove(next);
                 self.act(planned.act, cluster, &to_kill).await?;
             }
-            if plan.peek().is_none() && self.lasting.is_empty() && self.baits.is_empty() {
+            if plan.is_empty() && self.lasting.is_empty() && self.baits.is_empty() {
                 // A bait may have been taken in this very moment.
                 while let Ok(label) = kills.try_recv() {
                     cluster.kill(&label).await?;
@@ -96,42 +122,61 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// One thing at a time is done to the database: what is under way, ends first.
+    /// One thing at a time is done to the database, and after an outage nodes get the time to notice deaths; a wedged node
+    /// is to be noticed, too.
     fn may(&self, act: Act) -> bool {
-        let is_busy = self.lasting.iter().any(|lasting| {
-            matches!(
-                lasting.end,
-                End::Restart
-                    | End::Swallow(..)
-                    | End::Unlock(_)
-                    | End::Storm(_)
-                    | End::Rejoin(_)
-                    | End::Promote
-            )
+        let is_busy = self.lasting.iter().any(|lasting| match lasting.end {
+            End::Restart
+            | End::Swallow(_)
+            | End::Unlock(_)
+            | End::Storm(_)
+            | End::Rejoin(_)
+            | End::Promote
+            | End::EmptyDisk
+            | End::Rest => true,
+            End::Thaw(_) | End::Relieve(_) | End::Reports(_) => false,
         });
-        let is_databases = matches!(
-            act,
-            Act::Fault(
-                FaultSort::DatabaseStopped
-                    | FaultSort::DatabaseLocked
-                    | FaultSort::DatabaseKilled
-                    | FaultSort::Failover
-                    | FaultSort::SwallowCommits
-                    | FaultSort::ConnectionsKilled,
-                _
-            )
-        );
-        !(is_busy && is_databases)
+        let is_alone = match act {
+            Act::Fault(sort, _) => {
+                sort.hits_database()
+                    || matches!(
+                        sort,
+                        FaultSort::SwallowCommits
+                            | FaultSort::ConnectionsKilled
+                            | FaultSort::PoolExhausted
+                    )
+            }
+            Act::Poison(kind) => kind == WEDGES,
+            Act::KillAt(_) => false,
+        };
+        !(is_busy && is_alone)
+    }
+
+    /// Nothing is done to the database for so long.
+    fn rest(&mut self, time: Duration) {
+        self.lasting.push(Lasting {
+            until: Instant::now() + time,
+            end: End::Rest,
+        });
     }
 
     fn swallow(&mut self, cluster: &Cluster<'_>) {
         const AGAIN: Duration = Duration::from_millis(120);
         for lasting in &mut self.lasting {
-            if let End::Swallow(node, next) = &mut lasting.end
-                && *next <= Instant::now()
-            {
-                cluster.swallow(node);
-                *next = Instant::now() + AGAIN;
+            let now = Instant::now();
+            let End::Swallow(losing) = &mut lasting.end else {
+                continue;
+            };
+            if losing.next <= now {
+                cluster.swallow(&losing.node);
+                losing.next = now + AGAIN;
+            }
+            // On a slow machine it takes longer until claims and ends are among what is lost.
+            let lost = cluster
+                .swallowed(&losing.node)
+                .saturating_sub(losing.before);
+            if lost < ENOUGH_ANSWERS && now < losing.limit {
+                lasting.until = lasting.until.max(now + AGAIN);
             }
         }
     }
@@ -149,9 +194,12 @@ impl<'a> Storm<'a> {
                 self.baits.spawn(task.lure(status, to_kill.clone()));
             }
             Act::Poison(kind) => {
+                if kind == WEDGES {
+                    self.rest(poison::WEDGE + RECOVERY);
+                }
                 let poison = Bait::new(&self.client, &self.journal, self.random.random());
                 self.baits.spawn(async move {
-                    poison.create(kind, false).await;
+                    poison.create(kind, 1, false).await;
                 });
             }
         }
@@ -169,6 +217,7 @@ impl<'a> Storm<'a> {
             | FaultSort::HalfOpen
             | FaultSort::Latency
             | FaultSort::SwallowCommits => cluster.well(),
+            FaultSort::PoolExhausted => cluster.up(),
             _ => cluster.free(),
         };
         let node = match free.len() {
@@ -190,13 +239,14 @@ impl<'a> Storm<'a> {
                 self.begins(sort);
                 self.stage.kill().await?;
                 self.ends(sort);
+                self.rest(RECOVERY);
                 // The members of a cluster come back behind everybody's back.
                 End::Rejoin(tokio::spawn(Stage::rejoin(self.stage.handle())))
             }
             FaultSort::ConnectionsKilled => {
                 self.begins(sort);
                 End::Storm(tokio::spawn(end_connections(
-                    self.stage.url().to_owned(),
+                    self.stage.direct_url().to_owned(),
                     lasts,
                 )))
             }
@@ -217,7 +267,12 @@ impl<'a> Storm<'a> {
                     return Ok(());
                 }
                 match sort {
-                    FaultSort::SwallowCommits => End::Swallow(node, Instant::now()),
+                    FaultSort::SwallowCommits => End::Swallow(Losing {
+                        before: cluster.swallowed(&node),
+                        next: Instant::now(),
+                        limit: Instant::now() + 3 * lasts,
+                        node,
+                    }),
                     _ => End::Relieve(node),
                 }
             }
@@ -225,13 +280,42 @@ impl<'a> Storm<'a> {
                 self.stage.cut_replica_off().await?;
                 End::Promote
             }
-            FaultSort::Crash => return Ok(()),
+            FaultSort::PoolExhausted => {
+                cluster.exhaust(&node);
+                return Ok(());
+            }
+            FaultSort::DiskFull => {
+                self.begins(sort);
+                self.stage.fill_disk().await?;
+                End::EmptyDisk
+            }
+            FaultSort::ReportStorm => {
+                self.begins(sort);
+                End::Reports(self.reports())
+            }
+            // What tasks do, and servers.
+            FaultSort::Crash | FaultSort::Wedge | FaultSort::DatabaseGaveUp => return Ok(()),
         };
         self.lasting.push(Lasting {
             until: Instant::now() + lasts,
             end,
         });
         Ok(())
+    }
+
+    /// Creates many tasks that save as fast as they can.
+    fn reports(&mut self) -> JoinHandle<()> {
+        let tasks: JoinSet<()> = (0..STORM.0)
+            .map(|_| {
+                let task = Bait::new(&self.client, &self.journal, self.random.random());
+                async move {
+                    task.create("storm", STORM.1, false).await;
+                }
+            })
+            .collect();
+        tokio::spawn(async {
+            tasks.join_all().await;
+        })
     }
 
     /// The database is away. A file cannot be: there, somebody holds the one lock on writing.
@@ -241,7 +325,7 @@ impl<'a> Storm<'a> {
             self.stage.stop().await?;
             return Ok(End::Restart);
         }
-        let mut connection = audit::connect(self.stage.url()).await?;
+        let mut connection = audit::connect(self.stage.direct_url()).await?;
         execute(&mut connection, "pragma busy_timeout = 30000").await?;
         execute(&mut connection, "begin immediate").await?;
         self.begins(FaultSort::DatabaseLocked);
@@ -255,9 +339,16 @@ impl<'a> Storm<'a> {
             .partition(|lasting| lasting.until <= now);
         self.lasting = lasting;
         for over in over {
+            if matches!(
+                over.end,
+                End::Restart | End::Unlock(_) | End::EmptyDisk | End::Promote
+            ) {
+                self.rest(RECOVERY);
+            }
             match over.end {
+                End::Rest => {}
                 End::Thaw(node) => cluster.thaw(&node),
-                End::Relieve(node) | End::Swallow(node, _) => {
+                End::Relieve(node) | End::Swallow(Losing { node, .. }) => {
                     cluster.relieve(&node, self.random.random());
                 }
                 End::Restart => {
@@ -278,6 +369,24 @@ impl<'a> Storm<'a> {
                     self.stage.fail_over().await?;
                     self.ends(FaultSort::Failover);
                 }
+                End::EmptyDisk => {
+                    self.stage.empty_disk().await?;
+                    self.ends(FaultSort::DiskFull);
+                    if !self.stage.answers().await? {
+                        self.begins(FaultSort::DatabaseGaveUp);
+                        self.stage.restart().await?;
+                        self.ends(FaultSort::DatabaseGaveUp);
+                    }
+                }
+                End::Reports(created) if created.is_finished() => {
+                    created.await?;
+                    self.ends(FaultSort::ReportStorm);
+                }
+                // While the database is away nothing is created.
+                End::Reports(created) => self.lasting.push(Lasting {
+                    until: now + TICK,
+                    end: End::Reports(created),
+                }),
                 End::Storm(storm) => {
                     // It may have lost its own connection, too.
                     let _ = storm.await;
@@ -334,127 +443,4 @@ async fn end_mysql_connections(connection: &mut AnyConnection) -> Result<()> {
         let _ = execute(connection, &format!("kill {id}")).await;
     }
     Ok(())
-}
-
-/// A task of the controller's own, which it needs in a certain status.
-struct Bait {
-    client: Client,
-    journal: Journal,
-    seed: u64,
-    asks: Mutex<u64>,
-}
-
-impl Bait {
-    fn new(client: &Client, journal: &Journal, seed: u64) -> Self {
-        Self {
-            client: client.clone(),
-            journal: journal.clone(),
-            seed,
-            asks: Mutex::new(seed),
-        }
-    }
-
-    /// Brings a task to `status`, and has the node killed that holds it then.
-    async fn lure(self, status: Status, to_kill: mpsc::UnboundedSender<String>) {
-        let limit = Instant::now() + BAIT_LIMIT;
-        let task = self.create("bait", status == Status::Cleaning).await;
-        let is_ready = match status {
-            Status::Cleaning => {
-                self.ask(&task, Want::Pause).await && self.ask(&task, Want::Delete).await
-            }
-            Status::Pausing => {
-                self.comes_to(&task, Status::Running, limit).await.is_some()
-                    && self.ask(&task, Want::Pause).await
-            }
-            _ => {
-                self.comes_to(&task, Status::Running, limit).await.is_some()
-                    && self.ask(&task, Want::Delete).await
-            }
-        };
-        if !is_ready {
-            return;
-        }
-        if let Some(label) = self.comes_to(&task, status, limit).await {
-            // Whoever would hear of it has ended: so has the run.
-            let _ = to_kill.send(label);
-        }
-    }
-
-    async fn create(&self, kind: &str, hold: bool) -> TaskHandle {
-        let id = self.client.new_task_id();
-        let input = Input {
-            steps: 3,
-            rest_ms: 10,
-            seed: self.seed,
-        };
-        loop {
-            let ask = self.asks(id, Want::Create, Some(kind));
-            let mut draft = Draft::<Untyped>::of_kind(kind, &input).id(id).priority(-9);
-            if hold {
-                draft = draft.hold();
-            }
-            match self.client.create(draft).await {
-                Ok(task) => {
-                    self.answered(ask, Answer::Done("created".to_owned()));
-                    return task;
-                }
-                Err(error) => self.answered(ask, Answer::Unknown(error.to_string())),
-            }
-            tokio::time::sleep(BAIT_LOOK).await;
-        }
-    }
-
-    /// Asks until it is answered. False: it had no effect.
-    async fn ask(&self, task: &TaskHandle, wish: Want) -> bool {
-        loop {
-            let ask = self.asks(task.id(), wish, None);
-            let answer = match wish {
-                Want::Pause => task.pause().await,
-                _ => task.delete().await,
-            };
-            match answer {
-                Ok(status) => {
-                    self.answered(ask, Answer::Done(status.name().to_owned()));
-                    return true;
-                }
-                Err(error) if error.is_refused() || error.is_gone() => {
-                    self.answered(ask, Answer::Refused);
-                    return false;
-                }
-                Err(error) => self.answered(ask, Answer::Unknown(error.to_string())),
-            }
-            tokio::time::sleep(BAIT_LOOK).await;
-        }
-    }
-
-    /// Waits until the task is in `status`; returns the label of the node that holds it.
-    async fn comes_to(&self, task: &TaskHandle, status: Status, limit: Instant) -> Option<String> {
-        while Instant::now() < limit {
-            if let Ok(record) = task.get().await
-                && record.status() == status
-                && let Ok(nodes) = self.client.nodes().await
-                && let Some(node) = nodes.into_iter().find(|node| Some(node.id) == record.node)
-            {
-                return Some(node.label);
-            }
-            tokio::time::sleep(BAIT_LOOK).await;
-        }
-        None
-    }
-
-    fn asks(&self, id: peerwork::TaskId, wish: Want, kind: Option<&str>) -> u64 {
-        let mut asks = self.asks.lock().expect("no panic under the lock");
-        *asks = asks.wrapping_add(1);
-        self.journal.write(What::Asked {
-            ask: *asks,
-            task: id.0,
-            wish,
-            kind: kind.map(str::to_owned),
-        });
-        *asks
-    }
-
-    fn answered(&self, ask: u64, answer: Answer) {
-        self.journal.write(What::Answered { ask, answer });
-    }
 }

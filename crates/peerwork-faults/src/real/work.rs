@@ -5,6 +5,7 @@
 use super::audit::Dialect;
 use super::history::{How, Journal, What, Why};
 use super::ledger;
+use super::poison;
 use peerwork::{
     Handler, NodeBuilder, OnNodeDeath, OnPauseDeadline, Reason, Retry, Rules, Run, SaveError,
     TaskError,
@@ -42,10 +43,12 @@ pub enum Manner {
     Spins,
     /// Takes memory until its process has none.
     Devours,
+    /// Blocks every thread of its node's runtime once, for far longer than the lease lasts.
+    Wedges,
 }
 
 /// All kinds: name and manner.
-pub const KINDS: [(&str, Manner); 12] = [
+pub const KINDS: [(&str, Manner); 13] = [
     ("steps", Manner::Steps),
     ("plain", Manner::Plain),
     ("flaky", Manner::Flaky),
@@ -58,6 +61,7 @@ pub const KINDS: [(&str, Manner); 12] = [
     ("spins", Manner::Spins),
     ("devours", Manner::Devours),
     ("ledger", Manner::Ledger),
+    ("wedges", Manner::Wedges),
 ];
 
 /// The manner of the kind with this name.
@@ -76,9 +80,13 @@ impl Manner {
             | Self::Aborts
             | Self::Spins
             | Self::Devours => true,
-            Self::Steps | Self::Plain | Self::Ledger | Self::Storm | Self::Deaf | Self::Bait => {
-                false
-            }
+            Self::Steps
+            | Self::Plain
+            | Self::Ledger
+            | Self::Storm
+            | Self::Deaf
+            | Self::Bait
+            | Self::Wedges => false,
         }
     }
 
@@ -159,6 +167,8 @@ pub struct Place {
     pub dialect: Dialect,
     /// What the tables' names begin with.
     pub prefix: String,
+    /// The node's.
+    pub label: String,
 }
 
 /// `builder` with all kinds.
@@ -177,6 +187,7 @@ pub fn register(builder: NodeBuilder, place: &Place) -> NodeBuilder {
         .register(Work::<9>(place()))
         .register(Work::<10>(place()))
         .register(Work::<11>(place()))
+        .register(Work::<12>(place()))
 }
 
 impl<const K: usize> Handler for Work<K> {
@@ -198,16 +209,10 @@ impl<const K: usize> Handler for Work<K> {
                 shift.save(run).await.map(drop).unwrap_or_default();
                 panic!("a task that panics")
             }
-            Manner::Aborts => {
-                // Its neighbours are to have something to lose.
-                tokio::time::sleep(SETTLE).await;
-                std::process::abort()
-            }
-            Manner::Spins => spin().await,
-            Manner::Devours => {
-                tokio::time::sleep(SETTLE).await;
-                devour()
-            }
+            Manner::Aborts => poison::abort().await,
+            Manner::Spins => poison::spin().await,
+            Manner::Devours => poison::devour().await,
+            Manner::Wedges => wedges(&self.0, &mut shift, run).await,
         };
         shift.end(result.map(|()| Output {
             run: run.run_id().0,
@@ -241,9 +246,6 @@ impl<const K: usize> Handler for Work<K> {
 const CLEANUP_STEPS: u64 = 2;
 /// How long a bait stays where a fault wants it.
 const BAIT: Duration = Duration::from_secs(8);
-const SETTLE: Duration = Duration::from_millis(300);
-/// What a node says on its standard output when it has to be killed.
-pub const SPINNING: &str = "spinning";
 
 /// Why a handler ends without an output.
 enum Break {
@@ -469,21 +471,17 @@ async fn deaf<const K: usize>(
     shift.save(run).await
 }
 
-async fn spin() -> Result<(), Break> {
-    tokio::time::sleep(SETTLE).await;
-    println!("{SPINNING}");
-    loop {
-        // Blocks the thread as a loop does, without taking a core away from everybody else.
-        std::thread::sleep(Duration::from_secs(1));
+/// Wedges its node the first time, and then says something that comes too late.
+async fn wedges<const K: usize>(
+    place: &Place,
+    shift: &mut Shift<'_>,
+    run: &mut Run<Work<K>>,
+) -> Result<(), Break> {
+    let is_first = shift.step == 0;
+    shift.save(run).await?;
+    if is_first {
+        poison::wedge(&place.journal, &place.label);
+        shift.save(run).await?;
     }
+    Ok(())
 }
-
-/// Takes address space until there is none: nothing of it is touched, so the machine has its memory still.
-fn devour() -> Result<(), Break> {
-    let mut taken: Vec<Vec<u8>> = Vec::new();
-    loop {
-        taken.push(Vec::with_capacity(MEAL_BYTES));
-    }
-}
-
-const MEAL_BYTES: usize = 256 << 20;

@@ -34,10 +34,18 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             verdict.find(Promise::FalseTakeovers, text);
         }
         let is_explained = is_explained(facts, label, change.at_us);
+        if facts
+            .faults
+            .iter()
+            .any(|fault| fault.sort == FaultSort::Wedge && fault.hits(label, change.at_us))
+        {
+            verdict.saw("wedge_taken_over");
+        }
+        // With no room some beats may still be written: whoever's are not is silent, and may be declared dead for it.
         let outages = facts
             .faults
             .iter()
-            .filter(|fault| fault.sort.hits_database());
+            .filter(|fault| fault.sort.hits_database() && fault.sort != FaultSort::DiskFull);
         for outage in outages.filter(|outage| outage.from_us < change.at_us) {
             let back_us = outage.until_us.map_or(u64::MAX, |at| at - BACK_EARLIER_US);
             // One that is shorter than the longest time between two readings breaks nobody's watch, nor does one in which
@@ -53,8 +61,17 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
                 verdict.find(Promise::FalseTakeovers, text);
             }
         }
-        if !is_explained {
-            verdict.add("deaths_without_a_fault", 1);
+        let is_full = facts.faults.iter().any(|fault| {
+            fault.sort == FaultSort::DiskFull
+                && fault.from_us <= change.at_us
+                && fault
+                    .until_us
+                    .is_none_or(|until| change.at_us <= until + facts.ttl_us)
+        });
+        match (is_explained, is_full) {
+            (true, _) => {}
+            (false, true) => verdict.add("deaths_by_a_full_disk", 1),
+            (false, false) => verdict.add("deaths_without_a_fault", 1),
         }
     }
 }
@@ -62,7 +79,10 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
 /// Whether something was done to the node that may have kept it from beating.
 fn is_explained(facts: &Facts<'_>, label: &str, at_us: u64) -> bool {
     facts.faults.iter().any(|fault| {
-        let hits = fault.node.as_deref() == Some(label) && fault.from_us < at_us;
+        // The service's own pool is nothing that a node's beats depend on.
+        let hits = fault.node.as_deref() == Some(label)
+            && fault.from_us < at_us
+            && fault.sort != FaultSort::PoolExhausted;
         let lasts = fault
             .until_us
             .is_none_or(|until| until + 2 * facts.ttl_us > at_us);

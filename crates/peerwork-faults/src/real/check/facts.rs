@@ -57,6 +57,15 @@ pub struct Fault {
     pub until_us: Option<u64>,
 }
 
+impl Fault {
+    /// Whether this process suffered from it at this time.
+    pub fn hits(&self, process: &str, at_us: u64) -> bool {
+        self.node.as_deref() == Some(process)
+            && self.from_us <= at_us
+            && self.until_us.is_none_or(|until| at_us <= until)
+    }
+}
+
 /// A life of a node's row.
 #[derive(Clone, Debug, Default)]
 pub struct NodeFacts {
@@ -83,6 +92,8 @@ pub struct Facts<'a> {
     /// What the nodes said.
     pub said: Vec<(String, String)>,
     pub stalls: u64,
+    /// Runs that a draining node could not end.
+    pub abandoned: u64,
     pub forged: Vec<(Uuid, Uuid, Forgery, bool)>,
     /// The processes to which the answer to a commit was lost, and when.
     pub swallowed: Vec<(String, u64)>,
@@ -245,11 +256,8 @@ impl<'a> Facts<'a> {
                 self.stuck.extend(stuck);
                 self.rested = true;
             }
-            What::Up { .. }
-            | What::Saving { .. }
-            | What::Drained { .. }
-            | What::Forging { .. }
-            | What::Peace => {}
+            What::Drained { abandoned, .. } => self.abandoned += abandoned,
+            What::Up { .. } | What::Saving { .. } | What::Forging { .. } | What::Peace => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! What people and runs were told, against what there is: acknowledged tasks exist, nobody else does, and every run starts
 //! from what was acknowledged before it.
 
-use super::facts::{Ask, Facts};
+use super::facts::{Ask, Facts, Fault};
 use super::{Promise, Verdict};
-use crate::real::history::{Answer, Forgery, Want, Why};
+use crate::real::history::{Answer, FaultSort, Forgery, Want, Why};
 use std::collections::BTreeSet;
 
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
@@ -17,11 +17,21 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     for task in &facts.stuck {
         verdict.find(Promise::StuckAfterHeal, format!("task {task} did not end"));
     }
-    let mut fenced = BTreeSet::new();
+    let (mut fenced, mut wedged) = (BTreeSet::new(), BTreeSet::new());
     for (process, text) in &facts.said {
         // It is said again and again until a beat is acknowledged.
         if text.contains("no beat was acknowledged in time") && fenced.insert(process) {
             verdict.saw("self_fence");
+        }
+        let is_wedged = |fault: &Fault| {
+            fault.sort == FaultSort::Wedge && fault.node.as_deref() == Some(process)
+        };
+        // A process that stood still says so too when it goes on.
+        if text.contains("nothing runs on this node's runtime")
+            && facts.faults.iter().any(is_wedged)
+            && wedged.insert(process)
+        {
+            verdict.saw("wedge_noticed");
         }
         if text.contains("gave back claims whose answer was lost") {
             verdict.saw("unknown_claim_given_back");
@@ -29,6 +39,20 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
     for fault in &facts.faults {
         verdict.saw(&format!("fault_{}", fault.sort.name()));
+        if fault.sort == FaultSort::PoolExhausted {
+            let goes_on = facts
+                .runs
+                .values()
+                .any(|run| fault.hits(&run.process, run.began_us));
+            if goes_on {
+                verdict.saw("node_claims_with_its_pool_exhausted");
+            }
+        }
+    }
+    if facts.abandoned > 0 {
+        verdict
+            .happened
+            .insert("abandoned_by_drain".to_owned(), facts.abandoned);
     }
     verdict.add("stalls", facts.stalls);
     verdict.add("tasks", facts.tasks.len() as u64);

@@ -9,6 +9,7 @@ mod ambiguous;
 mod deaths;
 mod facts;
 mod lives;
+mod poison;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     deaths::check(&facts, &mut verdict);
     replay::check(&facts, &mut verdict);
     lives::check(&facts, &mut verdict);
+    poison::check(&facts, &mut verdict);
     ambiguous::check(&facts, evidence, &mut verdict);
     times::measure(&facts, &mut verdict);
     verdict

@@ -6,12 +6,9 @@ use super::{Promise, Verdict};
 use crate::real::audit::{Change, Op, Table};
 use crate::real::history::{FaultSort, How, Want, Why};
 use crate::real::work::{Checkpoint, Manner, Output};
-use peerwork_core::{Place, Status, lifecycle};
+use peerwork_core::{Place, Rules, Status, lifecycle};
 use std::collections::BTreeSet;
 use uuid::Uuid;
-
-/// The kinds' limit of deaths without progress.
-const CRASH_LIMIT: i64 = 3;
 
 pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     let allowed = lifecycle::transitions();
@@ -276,16 +273,19 @@ impl Life<'_> {
         };
         // Whoever kills node after node comes to the limit with any task; that is what a limit is. A task that ends its
         // process must not bring its neighbours there.
-        let was_killed = change.crashes >= CRASH_LIMIT && !self.deaths.is_empty();
+        let was_killed =
+            change.crashes >= i64::from(Rules::default().crash_limit) && !self.deaths.is_empty();
         let by_poison = |node: &Uuid| {
             let label = self.facts.nodes.get(node).map(|node| node.label.as_str());
-            let crashes =
-                |fault: &Fault| fault.sort == FaultSort::Crash && fault.node.as_deref() == label;
+            let crashes = |fault: &Fault| {
+                matches!(fault.sort, FaultSort::Crash | FaultSort::Wedge)
+                    && fault.node.as_deref() == label
+            };
             self.facts.faults.iter().any(crashes)
         };
         if !may && was_killed && !self.deaths.iter().any(by_poison) {
             self.verdict
-                .add("failed_when_three_of_its_nodes_were_killed", 1);
+                .add("failed_when_node_after_node_was_killed", 1);
         } else if !may {
             let text = format!(
                 "task {} of kind {} failed in attempt {} after {} failures and {} crashes",

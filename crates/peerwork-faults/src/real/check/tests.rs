@@ -1,6 +1,6 @@
 //! Histories made by hand: one that is right, and for every promise one in which it is broken, which must be found.
 
-use super::{Evidence, Promise, judge};
+use super::{Evidence, Promise, Verdict, judge};
 use crate::real::audit::{Change, Op, Table};
 use crate::real::history::{Answer, Entry, FaultSort, Forgery, History, How, Want, What};
 use crate::real::ledger::Effect;
@@ -156,19 +156,23 @@ impl Story {
     }
 
     /// It came to its rest, and this is what is found.
-    fn found(mut self) -> Vec<Promise> {
+    fn found(self) -> Vec<Promise> {
+        let verdict = self.judged();
+        let mut found: Vec<_> = verdict.findings.iter().map(|found| found.promise).collect();
+        found.dedup();
+        found
+    }
+
+    fn judged(mut self) -> Verdict {
         self.people(What::Rest { stuck: vec![] });
-        let verdict = judge(&Evidence {
+        judge(&Evidence {
             histories: vec![self.node, self.people],
             audit: self.audit,
             ledger: self.ledger,
             boot_to_day_us: 0,
             ttl_us: TTL_US,
             gap_us: TTL_US / 3,
-        });
-        let mut found: Vec<_> = verdict.findings.iter().map(|found| found.promise).collect();
-        found.dedup();
-        found
+        })
     }
 }
 
@@ -469,6 +473,87 @@ fn an_innocent_that_fails_is_found() {
         (Status::Failed, Some(RUN), 1),
     );
     assert_eq!(story.found(), [Promise::InnocentsFailed]);
+}
+
+/// A task of a kind that ends its process, which it does so often, and then ends like this.
+fn a_poison(deaths: u32, end: Status) -> Vec<Promise> {
+    let mut story = Story::default();
+    story.node.name = "node-1".into();
+    story.beats(Op::Insert, 1);
+    story.asks(Want::Create, Answer::Done("queued".into()), Some("aborts"));
+    let mut from = (Status::Queued, None, 0);
+    for death in 1..=deaths {
+        let run = Uuid::from_u128(100 + u128::from(death));
+        let held = (Status::Running, Some(run), i64::from(death));
+        story.moves(from, held);
+        story.node(What::Began {
+            task: TASK,
+            run,
+            kind: "aborts".into(),
+            attempt: death,
+            from: None,
+            cleanup: false,
+        });
+        story.now_us += TTL_US;
+        if death == 1 {
+            story.beats(Op::Update, 0);
+        }
+        let next = match death == deaths {
+            true => end,
+            false => Status::Resuming,
+        };
+        from = (next, None, i64::from(death));
+        story.moves(held, from);
+    }
+    story.found()
+}
+
+#[test]
+fn poison_that_is_not_failed_at_its_limit_is_found() {
+    assert_eq!(a_poison(5, Status::Failed), []);
+    assert_eq!(a_poison(6, Status::Failed), [Promise::PoisonsSpared]);
+    let found = a_poison(1, Status::Finished);
+    assert!(found.contains(&Promise::PoisonsSpared), "{found:?}");
+}
+
+/// How long the pause took of a task that was paused, and went on at once, and was paused again.
+#[test]
+fn a_pause_that_is_taken_back_is_not_measured() {
+    let mut story = Story::new();
+    story.claimed();
+    story.began(RUN, 1, None);
+    story.asks(Want::Pause, Answer::Done("pausing".into()), None);
+    story.row(Op::Update, Status::Running, Some(RUN), 1);
+    story.now_us += 5_000_000;
+    story.asks(Want::Pause, Answer::Done("pausing".into()), None);
+    story.ended(RUN, How::Stopped);
+    story.moves((Status::Pausing, Some(RUN), 1), (Status::Paused, None, 1));
+    let times = story.judged().times;
+    assert_eq!(times["pause"].count, 1);
+    assert!(times["pause"].max_ms < 1_000, "{times:?}");
+}
+
+/// A pause while the database is away takes as long as that; it is counted apart.
+#[test]
+fn a_pause_under_a_fault_is_counted_apart() {
+    let mut story = Story::new();
+    story.claimed();
+    story.began(RUN, 1, None);
+    story.asks(Want::Pause, Answer::Done("pausing".into()), None);
+    let (sort, node) = (FaultSort::DatabaseStopped, None);
+    story.people(What::Fault {
+        sort,
+        node: node.clone(),
+    });
+    story.now_us += 5_000_000;
+    story.people(What::Healed { sort, node });
+    story.ended(RUN, How::Stopped);
+    story.moves((Status::Pausing, Some(RUN), 1), (Status::Paused, None, 1));
+    let times = story.judged().times;
+    assert_eq!(
+        (times["pause"].count, times["pause_under_faults"].count),
+        (0, 1)
+    );
 }
 
 #[test]

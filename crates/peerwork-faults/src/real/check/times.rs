@@ -1,7 +1,7 @@
 //! How long it took: rescues, hand-overs, pauses; and for how long two runs of a task overlapped.
 
 use super::Verdict;
-use super::facts::Facts;
+use super::facts::{Facts, RunFacts};
 use crate::real::audit::{Change, Op, Table};
 use crate::real::history::FaultSort;
 use crate::real::work::Manner;
@@ -41,26 +41,51 @@ impl Spread {
     }
 }
 
+/// Times of one sort, with whose they were: those that nothing else made longer, and the others.
+#[derive(Default)]
+struct Times {
+    alone: Vec<(u64, String)>,
+    under_faults: Vec<(u64, String)>,
+}
+
+impl Times {
+    fn add(&mut self, facts: &Facts<'_>, change: &Change, from_us: u64, until_us: u64) {
+        let label = label(facts, change);
+        let whose = format!("task {} on {label}, audit {}", change.id, change.seq);
+        let times = match is_disturbed(facts, label, from_us, until_us) {
+            true => &mut self.under_faults,
+            false => &mut self.alone,
+        };
+        times.push((until_us.saturating_sub(from_us), whose));
+    }
+}
+
 pub(super) fn measure(facts: &Facts<'_>, verdict: &mut Verdict) {
-    let (mut rescues, mut hand_overs, mut pauses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rescues, mut hand_overs, mut pauses) =
+        (Times::default(), Times::default(), Times::default());
     for changes in facts.tasks.values() {
         let rows: Vec<_> = changes
             .iter()
             .filter(|change| change.table != Table::Checkpoint)
             .collect();
         for (at, change) in rows.iter().enumerate() {
-            if change.table != Table::Running || change.op == Op::Insert {
+            if change.table != Table::Running
+                || change.op == Op::Insert
+                || is_deaf(facts, change.id)
+            {
                 continue;
             }
             if change.op == Op::Update && change.status == i64::from(Status::Pausing.code()) {
-                let paused = rows[at..].iter().find(|next| next.table == Table::Parked);
-                let is_change = change.was != change.status && !is_deaf(facts, change.id);
-                let is_change = is_change && !is_orphan(facts, change);
-                pauses.extend(
-                    paused
-                        .filter(|_| is_change)
-                        .map(|next| next.at_us - change.at_us),
-                );
+                // Somebody may take it back before.
+                let is_pausing = |next: &&&&Change| {
+                    next.table != Table::Running || next.status == i64::from(Status::Pausing.code())
+                };
+                let mut next = rows[at..].iter().take_while(is_pausing);
+                let paused = next.find(|next| next.table == Table::Parked);
+                let is_change = change.was != change.status && !is_orphan(facts, change);
+                if let Some(next) = paused.filter(|_| is_change) {
+                    pauses.add(facts, change, change.at_us, next.at_us);
+                }
             }
             if change.op != Op::Delete {
                 continue;
@@ -70,32 +95,79 @@ pub(super) fn measure(facts: &Facts<'_>, verdict: &mut Verdict) {
                 .get(at + 1)
                 .is_some_and(|next| next.table == Table::Ready);
             let claims = |next: &&&&Change| next.table == Table::Running && next.op == Op::Insert;
-            let next = rows[at..].iter().find(claims).filter(|_| is_ready);
-            let (Some(next), false) = (next, is_deaf(facts, change.id)) else {
-                continue;
-            };
-            if let Some((sort, since_us)) = stopped(facts, change) {
-                let took_us = next.at_us.saturating_sub(since_us);
-                match sort {
-                    FaultSort::Drain => hand_overs.push(took_us),
-                    _ => rescues.push(took_us),
-                }
+            // Nor does it say anything where somebody pauses it before it is claimed.
+            let mut until_parked = rows[at..]
+                .iter()
+                .take_while(|next| next.table != Table::Parked);
+            let next = until_parked.find(claims).filter(|_| is_ready);
+            if let Some(next) = next
+                && let Some((sort, since_us)) = stopped(facts, change)
+            {
+                let times = match sort {
+                    FaultSort::Drain => &mut hand_overs,
+                    _ => &mut rescues,
+                };
+                times.add(facts, change, since_us, next.at_us);
             }
         }
     }
+    let overlaps = overlaps(facts);
+    verdict.add("overlaps_without_a_fault", overlaps.alone.len() as u64);
     for (name, times) in [
         ("rescue", rescues),
         ("hand_over", hand_overs),
         ("pause", pauses),
-        ("overlap", overlaps(facts)),
+        ("overlap", overlaps),
     ] {
-        verdict.times.insert(name.to_owned(), Spread::of(times));
+        for (name, times) in [
+            (name.to_owned(), times.alone),
+            (format!("{name}_under_faults"), times.under_faults),
+        ] {
+            let (times, slowest) = sorted(times);
+            verdict.times.insert(name.clone(), Spread::of(times));
+            verdict.slowest.insert(name, slowest);
+        }
     }
 }
 
-/// Whether the task does not stop when it is told to: how long that takes says nothing of peerwork.
+fn label<'a>(facts: &'a Facts<'_>, change: &Change) -> &'a str {
+    let node = change.node.and_then(|node| facts.nodes.get(&node));
+    node.map_or("?", |node| node.label.as_str())
+}
+
+/// Whether something else than a node's end stood in the way between these times: a fault of the database, or of the
+/// node's own. A database that was away before breaks its nodes' watch for another lease.
+fn is_disturbed(facts: &Facts<'_>, label: &str, from_us: u64, until_us: u64) -> bool {
+    facts.faults.iter().any(|fault| {
+        let is_database = fault.sort.hits_database() || fault.sort == FaultSort::ConnectionsKilled;
+        let is_nodes = fault.node.as_deref() == Some(label)
+            && !matches!(
+                fault.sort,
+                FaultSort::Kill | FaultSort::Crash | FaultSort::Drain | FaultSort::PoolExhausted
+            );
+        let after_us = if is_database { facts.ttl_us } else { 0 };
+        let lasts = fault
+            .until_us
+            .is_none_or(|until| until + after_us > from_us);
+        (is_database || is_nodes) && fault.from_us < until_us && lasts
+    })
+}
+
+/// The times, and of the longest whose they were.
+fn sorted(mut times: Vec<(u64, String)>) -> (Vec<u64>, Vec<String>) {
+    const SLOWEST: usize = 3;
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    let slow = |(us, whose): &(u64, String)| format!("{} ms: {whose}", us / 1_000);
+    let slowest = times.iter().take(SLOWEST).map(slow).collect();
+    (times.into_iter().map(|(us, _)| us).collect(), slowest)
+}
+
+/// Whether the task does not stop when it is told to, or blocks its node: how long that takes says nothing of peerwork.
 fn is_deaf(facts: &Facts<'_>, task: Uuid) -> bool {
-    matches!(facts.manner(task), Some(Manner::Deaf | Manner::Bait))
+    matches!(
+        facts.manner(task),
+        Some(Manner::Deaf | Manner::Bait | Manner::Spins | Manner::Wedges)
+    )
 }
 
 /// Whether the run never ended by itself: then its pause was a rescue.
@@ -104,53 +176,54 @@ fn is_orphan(facts: &Facts<'_>, change: &Change) -> bool {
     run.is_none_or(|run| run.ended.is_none())
 }
 
-/// When the node that gave up this row was killed or told to go, where that is why it did, and the database was there.
+/// When the node that gave up this row was killed or told to go, where that is why it did. One that died of a task while
+/// it drained was killed.
 fn stopped(facts: &Facts<'_>, change: &Change) -> Option<(FaultSort, u64)> {
-    let label = &facts.nodes.get(&change.node?)?.label;
-    let fault = facts.faults.iter().find(|fault| {
-        matches!(
-            fault.sort,
-            FaultSort::Kill | FaultSort::Crash | FaultSort::Drain
-        ) && fault.node.as_ref() == Some(label)
-            && fault.from_us <= change.at_us
-    })?;
-    let was_away = facts.faults.iter().any(|outage| {
-        outage.sort.hits_database()
-            && outage.from_us < change.at_us
-            && outage
-                .until_us
-                .is_none_or(|until| until + facts.ttl_us > fault.from_us)
-    });
-    let was_ready = Status::from_code(change.status).is_some_and(Status::is_held);
-    (!was_away && was_ready).then_some((fault.sort, fault.from_us))
+    let label = label(facts, change);
+    let ends = |sorts: &[FaultSort]| {
+        let fault = facts.faults.iter().find(|fault| {
+            sorts.contains(&fault.sort)
+                && fault.node.as_deref() == Some(label)
+                && fault.from_us <= change.at_us
+        })?;
+        Some((fault.sort, fault.from_us))
+    };
+    let was_held = Status::from_code(change.status).is_some_and(Status::is_held);
+    ends(&[FaultSort::Kill, FaultSort::Crash])
+        .or_else(|| ends(&[FaultSort::Drain]))
+        .filter(|_| was_held)
 }
 
 /// For how long a later run of a task was at work while an earlier one was, too.
-fn overlaps(facts: &Facts<'_>) -> Vec<u64> {
-    let mut overlaps = Vec::new();
+fn overlaps(facts: &Facts<'_>) -> Times {
+    let mut overlaps = Times::default();
     for (task, runs) in &facts.runs_of {
-        let mut spans: Vec<(u64, u64)> = runs
-            .iter()
-            .filter_map(|run| span(facts, *task, *run))
-            .collect();
+        let runs = runs.iter().filter_map(|run| facts.runs.get(&(*task, *run)));
+        let mut spans: Vec<_> = runs.filter_map(|run| span(facts, run)).collect();
         spans.sort_unstable();
-        let mut until = 0;
-        for (began, ended) in spans {
-            if began < until {
-                overlaps.push(until.min(ended) - began);
+        let mut until = (0, "");
+        for (began_us, ended_us, process) in spans {
+            if began_us < until.0 {
+                let overlap_us = until.0.min(ended_us) - began_us;
+                let whose = format!("task {task} on {} and {process}", until.1);
+                // Its machine stood still or was cut off, or it went on through an outage.
+                let from_us = began_us.saturating_sub(facts.ttl_us);
+                match is_disturbed(facts, until.1, from_us, until.0) {
+                    true => overlaps.under_faults.push((overlap_us, whose)),
+                    false => overlaps.alone.push((overlap_us, whose)),
+                }
             }
-            until = until.max(ended);
+            until = until.max((ended_us, process));
         }
     }
     overlaps
 }
 
-fn span(facts: &Facts<'_>, task: Uuid, run: Uuid) -> Option<(u64, u64)> {
-    let run = facts.runs.get(&(task, run))?;
+fn span<'a>(facts: &Facts<'_>, run: &'a RunFacts) -> Option<(u64, u64, &'a str)> {
     let ended = run.ended.map(|(at_us, _)| at_us);
     let ended = ended.or_else(|| facts.process_end_us(run));
     let ended = ended.or_else(|| facts.last_heard_us.get(&run.process).copied())?;
-    Some((run.began_us, ended.max(run.began_us)))
+    Some((run.began_us, ended.max(run.began_us), &run.process))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub enum Promise {
     Ghosts,
     /// A task failed that did nothing wrong.
     InnocentsFailed,
+    /// A task that ends its process was not failed at its kind's limit.
+    PoisonsSpared,
     /// An effect that was made in a run's own transaction is there twice, or is not there though it was acknowledged.
     DoubleEffectsInTransaction,
     /// A task that is not over although nothing stood in its way any more.
@@ -30,7 +32,7 @@ pub enum Promise {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lost,
         Self::IllegalTransitions,
         Self::FencedWritesAccepted,
@@ -38,6 +40,7 @@ impl Promise {
         Self::FalseTakeovers,
         Self::Ghosts,
         Self::InnocentsFailed,
+        Self::PoisonsSpared,
         Self::DoubleEffectsInTransaction,
         Self::StuckAfterHeal,
     ];
@@ -52,6 +55,7 @@ impl Promise {
             Self::FalseTakeovers => "false_takeovers",
             Self::Ghosts => "ghosts",
             Self::InnocentsFailed => "innocents_failed",
+            Self::PoisonsSpared => "poisons_spared",
             Self::DoubleEffectsInTransaction => "double_effects_in_transaction",
             Self::StuckAfterHeal => "stuck_after_heal",
         }
@@ -81,6 +85,8 @@ pub struct Verdict {
     pub reported: Counters,
     /// Times in milliseconds.
     pub times: BTreeMap<String, Spread>,
+    /// Whose the longest of them were, the longest first.
+    pub slowest: BTreeMap<String, Vec<String>>,
 }
 
 impl Verdict {
