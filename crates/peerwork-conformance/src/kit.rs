@@ -124,6 +124,11 @@ impl Fixture {
         id
     }
 
+    /// What concerns a node, with a neighbour or two.
+    pub async fn glance(&self, node: NodeId) -> Glance {
+        self.store.glance(node, 2).await.expect("glance")
+    }
+
     /// Publishes the rules of [`KIND`].
     pub async fn publish(&self, rules: Rules) {
         self.store

@@ -156,6 +156,7 @@ macro_rules! suite {
                 a_dead_node_is_remembered_for_a_day
                 a_glance_shows_what_concerns_a_node
                 a_glance_shows_the_peers_that_are_not_dead
+                a_glance_shows_the_peers_that_follow
                 a_cleanup_is_held_like_a_run
             }
             payloads {

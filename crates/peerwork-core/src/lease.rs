@@ -5,10 +5,13 @@
 //! having read the same beat for that node's whole ttl, with no gap in its own reading. Neither compares two
 //! machines' clocks.
 //!
+//! Who watches whom: the living nodes form a ring in the order of their ids, which are random, and each watches the
+//! [`Watch::NEIGHBOURS`] that follow it. So a look costs the same in a cluster of ten and of a thousand.
+//!
 //! *Not here:* the guarded writes themselves (`peerwork-store`) and the thread that sends them (`peerwork`).
 
 use crate::{Mono, NodeId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The times of a lease.
@@ -199,6 +202,8 @@ impl Beat {
 pub struct Watch {
     seen: BTreeMap<NodeId, Seen>,
     last_read: Option<Mono>,
+    /// Those of the last reading whose lease was over.
+    silent: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -208,6 +213,16 @@ struct Seen {
 }
 
 impl Watch {
+    /// How many living peers a node watches. A node that dies is missed in time as long as one of the sixteen before it
+    /// in the ring lives; up to seventeen nodes watch each other, all of them.
+    pub const NEIGHBOURS: usize = 16;
+
+    /// How many of the peers that follow the watcher it has to read next: those that are silent vouch for nobody, so it
+    /// looks past them. Where all of a node's watchers die with it, the next one thus takes over once their leases are over.
+    pub fn width(&self) -> usize {
+        Self::NEIGHBOURS + self.silent
+    }
+
     /// Forgets what it has read: the watcher's own beat has not been acknowledged for longer than two beats. Then the
     /// database may be readable and not writable (a full disk, a lock on writing), and a peer's silence proves
     /// nothing about that peer.
@@ -215,8 +230,9 @@ impl Watch {
         self.seen.clear();
     }
 
-    /// Takes one reading of the living peers, made by a statement that was answered at `now` by this machine's
-    /// clock: (node, sequence, ttl in ms, end of its lease), with the database's time of the reading.
+    /// Takes one reading of the [`width`](Self::width) peers that follow and are not declared dead, made by a statement that
+    /// was answered at `now` by this machine's clock: (node, sequence, ttl in ms, end of its lease), with the database's
+    /// time of the reading.
     ///
     /// Returns the peers that may be declared dead, each with the sequence on which the declaration must
     /// compare. `gap_ms` is the longest time between two readings that still counts as watching: two beats.
@@ -235,8 +251,9 @@ impl Watch {
             self.seen.clear();
         }
         self.last_read = Some(now);
-        self.seen
-            .retain(|node, _| peers.iter().any(|(id, ..)| id == node));
+        let here: BTreeSet<_> = peers.iter().map(|(node, ..)| node).collect();
+        self.seen.retain(|node, _| here.contains(node));
+        self.silent = 0;
         let mut dead = Vec::new();
         for &(node, seq, ttl_ms, lease_until) in peers {
             let seen = self.seen.entry(node).or_insert(Seen { seq, since: now });
@@ -245,6 +262,7 @@ impl Watch {
             }
             // No lease ends later than a ttl from now, unless the database's clock was set back since.
             let is_over = lease_until < db_now || lease_until > db_now.plus_ms(ttl_ms);
+            self.silent += usize::from(is_over);
             if now.since(seen.since) >= Duration::from_millis(ttl_ms) && is_over {
                 dead.push((node, seq));
             }
@@ -413,6 +431,17 @@ mod tests {
             assert_eq!(read(&mut watch, at), []);
         }
         assert_eq!(read(&mut watch, 30_000), [(peer, 1)]);
+    }
+
+    #[test]
+    fn a_watcher_looks_past_those_whose_lease_is_over() {
+        let mut watch = Watch::default();
+        assert_eq!(watch.width(), Watch::NEIGHBOURS);
+        let peer = |n, until| (NodeId(Uuid::from_u128(n)), 1, 15_000, Timestamp(until));
+        watch.read(ms(0), 6_000, Timestamp(5), &[peer(1, 4), peer(2, 9)]);
+        assert_eq!(watch.width(), Watch::NEIGHBOURS + 1);
+        watch.read(ms(1_000), 6_000, Timestamp(5), &[peer(2, 9)]);
+        assert_eq!(watch.width(), Watch::NEIGHBOURS, "the dead one is declared");
     }
 
     #[test]

@@ -14,11 +14,13 @@
 //! | when a node must stop believing in itself, and when a peer may bury it | [`Beat`], [`Watch`] |
 //! | whom the death of a node counts against | [`blame`] |
 //! | how many tasks a node may claim | [`Credits`] |
+//! | how many nodes may follow one wake-up | [`crowd`] |
 //! | which lanes go next | [`Policy`] |
 
 pub mod blame;
 mod bounds;
 mod credits;
+pub mod crowd;
 mod decide;
 mod ids;
 mod lane;

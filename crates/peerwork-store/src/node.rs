@@ -69,7 +69,8 @@ pub struct Glance {
     pub wishes: Vec<Wished>,
     /// How many tasks it holds by the database.
     pub held: u64,
-    /// The nodes that are not declared dead, itself included: (id, beat, ttl in ms, end of lease).
+    /// The nodes that follow it in the ring of those that are not declared dead, in the order of their ids and from the
+    /// last to the first, nearest first: (id, beat, ttl in ms, end of lease).
     pub peers: Vec<(NodeId, u64, u64, Timestamp)>,
     /// Whether anything is claimable.
     pub ready: bool,

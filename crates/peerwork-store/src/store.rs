@@ -203,8 +203,8 @@ pub trait Store: Send + Sync + 'static {
     /// All nodes, the dead of the last day included.
     async fn nodes(&self) -> Result<Vec<NodeRow>>;
 
-    /// Everything that concerns `node`, in one statement.
-    async fn glance(&self, node: NodeId) -> Result<Glance>;
+    /// Everything that concerns `node`, in one statement, with the `width` peers that follow it.
+    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance>;
 
     // --- runs ---------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,13 @@
 
 use crate::Env;
 use peerwork_store::{Hint, Store};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Between two hints that this process sends to others: at most twenty a second.
-const SEND_GAP: Duration = Duration::from_millis(50);
+/// Between two hints that this process sends to others, in milliseconds: at most twenty a second.
+const SEND_GAP_MS: u64 = 50;
 
 const READY: u8 = 1;
 const WISH: u8 = 2;
@@ -19,6 +19,8 @@ const CHANGE: u8 = 4;
 pub(crate) struct Hub {
     ears: Mutex<Vec<Weak<Ear>>>,
     outgoing: Arc<Ear>,
+    /// Between two hints to others, in milliseconds.
+    gap_ms: Arc<AtomicU64>,
 }
 
 /// One who listens. Hints that come while nobody waits are remembered, not counted.
@@ -69,7 +71,9 @@ impl Hub {
         let hub = Arc::new(Self {
             ears: Mutex::default(),
             outgoing: outgoing.clone(),
+            gap_ms: Arc::new(AtomicU64::new(SEND_GAP_MS)),
         });
+        let gap_ms = hub.gap_ms.clone();
         let alive = Arc::downgrade(&hub);
         tokio::spawn(env.contain(async move {
             loop {
@@ -80,7 +84,8 @@ impl Hub {
                 if let Err(error) = store.hint(hint).await {
                     tracing::debug!(%error, "hint not sent; others will look by themselves");
                 }
-                tokio::time::sleep(SEND_GAP).await;
+                let gap_ms = gap_ms.load(Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(gap_ms)).await;
             }
         }));
         hub
@@ -96,6 +101,12 @@ impl Hub {
         ears.retain(|ear| ear.strong_count() > 0);
         ears.push(Arc::downgrade(&ear));
         ear
+    }
+
+    /// Leaves at least so many milliseconds between two hints to others.
+    pub fn space_out(&self, gap_ms: u64) {
+        let gap_ms = gap_ms.max(SEND_GAP_MS);
+        self.gap_ms.store(gap_ms, Ordering::Relaxed);
     }
 
     /// Tells everyone in this process and in others.

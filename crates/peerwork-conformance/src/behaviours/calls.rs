@@ -41,7 +41,7 @@ pub async fn ga_18_every_call_works_with_one_connection(f: &Fixture) {
             .await
             .expect("declare dead");
         store.nodes().await.expect("nodes");
-        store.glance(node).await.expect("glance");
+        store.glance(node, 1).await.expect("glance");
         store
             .lanes(vec![KindKey::new(&name(KIND))], 5)
             .await

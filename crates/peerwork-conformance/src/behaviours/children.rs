@@ -230,7 +230,7 @@ pub async fn waking_is_bounded(f: &Fixture) {
 /// A glance of any node tells that there may be parents to wake, until somebody has looked.
 pub async fn a_glance_tells_of_children_that_are_over(f: &Fixture) {
     let (parent, children) = family(f, 2).await;
-    let look = async || f.store.glance(parent.node).await.expect("glance").inbox;
+    let look = async || f.glance(parent.node).await.inbox;
     assert!(!look().await);
     finish(f, children[0], parent.node, OK).await;
     park(f, &parent, 1).await;
@@ -252,5 +252,5 @@ pub async fn children_of_nobody_are_looked_at_once(f: &Fixture) {
         .await;
     f.end(&child, OK).await;
     assert_eq!(f.wake().await, 0);
-    assert!(!f.store.glance(child.node).await.expect("glance").inbox);
+    assert!(!f.glance(child.node).await.inbox);
 }

@@ -236,7 +236,7 @@ pub async fn a_glance_shows_what_concerns_a_node(f: &Fixture) {
     f.must(c.id, Wish::Resume).await;
     f.must(d.id, Wish::Pause).await;
     f.end(&d, Event::Stopped).await;
-    let glance = f.store.glance(node).await.expect("glance");
+    let glance = f.glance(node).await;
     let mut wishes = glance.wishes;
     wishes.sort_by_key(|wish| wish.id);
     let wished = |held: Held, status| Wished {
@@ -250,7 +250,7 @@ pub async fn a_glance_shows_what_concerns_a_node(f: &Fixture) {
     );
     assert_eq!((glance.now, glance.held), (f.clock.now(), 3));
     assert!(!glance.ready && !glance.dead);
-    assert_eq!(f.store.glance(fresh_node()).await.expect("glance").held, 0);
+    assert_eq!(f.glance(fresh_node()).await.held, 0);
 }
 
 /// A glance shows the leases of those that are not dead, whatever their age.
@@ -259,15 +259,36 @@ pub async fn a_glance_shows_the_peers_that_are_not_dead(f: &Fixture) {
     f.bury(nodes[1]).await;
     f.clock.pass_ms(60_000);
     beat(f, nodes[2], 4, 0).await;
-    let glance = f.store.glance(nodes[0]).await.expect("glance");
-    let mut peers = glance.peers;
-    peers.sort_unstable();
-    let now = f.clock.now();
-    let wanted = [
-        (nodes[0], 0, 15_000, now.minus_ms(45_000)),
-        (nodes[2], 4, 15_000, now.plus_ms(15_000)),
-    ];
-    assert_eq!(peers, wanted);
+    let glance = f.glance(nodes[0]).await;
+    let wanted = [(nodes[2], 4, 15_000, f.clock.now().plus_ms(15_000))];
+    assert_eq!(glance.peers, wanted);
+}
+
+/// A glance shows no more peers than were asked for: those that follow in the ring of ids, nearest first.
+pub async fn a_glance_shows_the_peers_that_follow(f: &Fixture) {
+    let mut nodes = Vec::new();
+    for _ in 0..5 {
+        nodes.push(f.node().await);
+    }
+    nodes.sort_unstable();
+    for at in 0..nodes.len() {
+        for width in 0..=nodes.len() {
+            let glance = f.store.glance(nodes[at], width).await.expect("glance");
+            let shown: Vec<_> = glance.peers.into_iter().map(|(node, ..)| node).collect();
+            let ring = nodes
+                .iter()
+                .cycle()
+                .skip(at + 1)
+                .take(width.min(nodes.len() - 1));
+            assert_eq!(shown, ring.copied().collect::<Vec<_>>());
+        }
+    }
+    // One that is declared dead is no part of it any more, and still sees the others.
+    f.bury(nodes[1]).await;
+    let seen = async |node| f.store.glance(node, 1).await.expect("glance").peers[0].0;
+    assert_eq!(seen(nodes[0]).await, nodes[2]);
+    assert_eq!(seen(nodes[1]).await, nodes[2]);
+    assert_eq!(seen(nodes[4]).await, nodes[0]);
 }
 
 /// A cleanup that is running counts as held, and is not asked to stop.
@@ -276,7 +297,7 @@ pub async fn a_cleanup_is_held_like_a_run(f: &Fixture) {
     f.must(id, Wish::Delete).await;
     let node = f.node().await;
     let held = f.take(node, id).await;
-    let glance = f.store.glance(node).await.expect("glance");
+    let glance = f.glance(node).await;
     assert_eq!((glance.held, glance.wishes), (1, vec![]));
     assert!(!f.store.retire(node).await.expect("retire"));
     assert_eq!(

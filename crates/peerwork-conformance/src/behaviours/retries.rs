@@ -186,7 +186,7 @@ pub async fn a_timer_ends_a_wait(f: &Fixture) {
 pub async fn a_glance_tells_the_next_alarm(f: &Fixture) {
     let node = f.node().await;
     let look = async || {
-        let glance = f.store.glance(node).await.expect("glance");
+        let glance = f.glance(node).await;
         (glance.next_wake, glance.ready)
     };
     assert_eq!(look().await, (None, false));

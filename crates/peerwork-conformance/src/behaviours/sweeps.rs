@@ -66,8 +66,8 @@ pub async fn a_sweep_takes_back_what_the_dead_hold_and_nothing_else(f: &Fixture)
             .filter(|one| one.plan.life.status.is_held() && one.plan.node == node);
         u64::try_from(held.count()).expect("few")
     };
-    assert_eq!(f.store.glance(dead).await.expect("glance").held, 0);
-    assert_eq!(f.store.glance(alive).await.expect("glance").held, held(1));
+    assert_eq!(f.glance(dead).await.held, 0);
+    assert_eq!(f.glance(alive).await.held, held(1));
 }
 
 /// A crash while a pause or a deletion is pending leads to paused, or to the cleanup: never to an invisible task.
@@ -182,9 +182,9 @@ pub async fn sweeping_is_bounded_and_tells_of_more(f: &Fixture) {
 pub async fn a_glance_tells_of_the_dead(f: &Fixture) {
     let held = f.running(task()).await;
     let node = f.node().await;
-    assert!(!f.store.glance(node).await.expect("glance").dead);
+    assert!(!f.glance(node).await.dead);
     f.bury(held.node).await;
-    assert!(f.store.glance(node).await.expect("glance").dead);
+    assert!(f.glance(node).await.dead);
 }
 
 /// The death of a parent's or a child's node leaves the other alone; a child that it ends is told to its parent.

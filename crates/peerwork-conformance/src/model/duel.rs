@@ -1,6 +1,6 @@
 //! The store under test and the reference, side by side: the same calls at the same time, and equal answers.
 //!
-//! Made equal before they are compared: the order among lanes, nodes, swept tasks and peers, which nobody promises; and
+//! Made equal before they are compared: the order among lanes, nodes and swept tasks, which nobody promises; and
 //! the answers that are hints (`more` of a sweep, `dead` and `inbox` of a glance), which may only err on the safe side.
 
 use super::operation::{Ending, Narrow, Op, Pick, Seed};
@@ -353,7 +353,7 @@ impl<'a> Duel<'a> {
             }
         }
         for node in &self.nodes {
-            let (ours, theirs) = both!(self, glance(*node));
+            let (ours, theirs) = both!(self, glance(*node, 2));
             self.same_glance(ours, theirs).await;
             let (mut ours, mut theirs) = both!(self, held(*node, BATCH_MAX));
             ours.sort_unstable();
@@ -370,7 +370,6 @@ impl<'a> Duel<'a> {
     async fn same_glance(&self, mut ours: Glance, mut theirs: Glance) {
         for glance in [&mut ours, &mut theirs] {
             glance.wishes.sort_by_key(|wish| wish.id);
-            glance.peers.sort_unstable();
         }
         let nodes = self.oracle.nodes().await.expect("the reference");
         let must = nodes.iter().any(|node| !node.alive && node.held > 0);

@@ -5,12 +5,14 @@
 
 mod history;
 mod points;
+mod scale;
 mod store;
 mod work;
 mod world;
 
 pub use history::{Report, Violation};
 pub use points::{CrashPoint, crash_points};
+pub use scale::{Phase, Traffic, large_cluster};
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ use peerwork_core::{
     Timestamp,
 };
 use peerwork_store::*;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Faults {
     failovers: Arc<AtomicU32>,
     /// The machine crashes at this call from now, before (false) or after (true) it was carried out.
     fuse: Mutex<Option<(u32, bool)>>,
+    /// How often each call was made.
+    calls: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Faults {
@@ -42,6 +45,7 @@ impl Faults {
             cut_off: AtomicBool::new(false),
             failovers,
             fuse: Mutex::default(),
+            calls: Mutex::default(),
         })
     }
 
@@ -56,6 +60,16 @@ impl Faults {
     /// Crashes the machine in the midst of the call number `call` from now, from 0.
     pub fn crash_at(&self, call: u32, carried_out: bool) {
         *self.fuse.lock().expect("no panic under the lock") = Some((call, carried_out));
+    }
+
+    fn count(&self, call: &'static str) {
+        let mut calls = self.calls.lock().expect("no panic under the lock");
+        *calls.entry(call).or_default() += 1;
+    }
+
+    /// How often each call was made since the last call of this.
+    pub fn take_calls(&self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut self.calls.lock().expect("no panic under the lock"))
     }
 
     /// Whether the machine crashes at this call, and whether after it was carried out.
@@ -147,6 +161,7 @@ impl FaultyStore {
         call: &'static str,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
+        self.faults.count(call);
         let crash = self.faults.burn();
         if crash == Some(false) {
             self.crash(call);
@@ -357,8 +372,8 @@ impl Store for FaultyStore {
         call!(self, "nodes", me => me.inner.nodes())
     }
 
-    async fn glance(&self, node: NodeId) -> Result<Glance> {
-        call!(self, "glance", me => me.inner.glance(node))
+    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
+        call!(self, "glance", me => me.inner.glance(node, width))
     }
 
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {

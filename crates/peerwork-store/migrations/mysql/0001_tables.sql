@@ -130,7 +130,8 @@ create table if not exists {prefix}node (
     lease_until bigint not null,
     alive smallint not null,
     slots bigint not null,
-    died_at bigint
+    died_at bigint,
+    key {prefix}node_ring (alive, id)
 ) engine=InnoDB;
 
 create table if not exists {prefix}kind (

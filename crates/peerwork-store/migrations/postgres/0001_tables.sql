@@ -130,6 +130,7 @@ create table {schema}{prefix}node (
     slots bigint not null,
     died_at bigint
 );
+create index {prefix}node_ring on {schema}{prefix}node (alive, id);
 
 create table {schema}{prefix}kind (
     id bigint not null primary key,

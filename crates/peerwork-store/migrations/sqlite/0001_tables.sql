@@ -130,6 +130,7 @@ create table {prefix}node (
     slots integer not null,
     died_at integer
 ) strict;
+create index {prefix}node_ring on {prefix}node (alive, id);
 
 create table {prefix}kind (
     id integer not null primary key,

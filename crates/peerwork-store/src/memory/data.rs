@@ -46,6 +46,11 @@ impl Data {
         self.nodes.get(&node).is_some_and(|entry| entry.row.alive)
     }
 
+    /// Whether it was declared dead.
+    pub fn is_dead(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|entry| !entry.row.alive)
+    }
+
     /// Writes what was decided about `id`, with everything that goes with it.
     pub fn apply(&mut self, id: TaskId, to: Task, now: Timestamp) {
         let parent = self.table.update(id, |row| {

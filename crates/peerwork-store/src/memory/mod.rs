@@ -18,6 +18,7 @@ use peerwork_core::{
 };
 pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use table::Row;
 pub use table::{Change, Seen};
@@ -72,10 +73,6 @@ impl MemoryStore {
 }
 
 /// Whether what a task waits for has happened.
-fn is_woken(row: &Row) -> bool {
-    row.task.status == Status::Waiting && row.awaited > 0 && row.inbox.len() >= row.awaited as usize
-}
-
 fn bounded<T>(items: &[T]) -> Result<()> {
     if items.len() > BATCH_MAX {
         let message = format!(
@@ -335,7 +332,7 @@ impl Store for MemoryStore {
         Ok(data.nodes.values().map(row).collect())
     }
 
-    async fn glance(&self, node: NodeId) -> Result<Glance> {
+    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
         let (now, data) = (self.time(), self.data());
         let wished = |id: &TaskId| {
             let row = &data.table.rows[id];
@@ -346,17 +343,20 @@ impl Store for MemoryStore {
                 status: row.task.status,
             })
         };
-        let alive = data.nodes.values().filter(|entry| entry.row.alive);
+        let after = (Bound::Excluded(node), Bound::Unbounded);
+        let ring = data.nodes.range(after).chain(data.nodes.range(..node));
+        let alive = ring.map(|(_, entry)| entry).filter(|e| e.row.alive);
         Ok(Glance {
             now,
             wishes: data.table.held(node).filter_map(wished).collect(),
             held: data.table.held_count(node),
             peers: alive
+                .take(width)
                 .map(|e| (e.row.id, e.row.seq, e.row.ttl_ms, e.row.lease_until))
                 .collect(),
             ready: !data.table.ready.is_empty(),
-            dead: data.nodes.values().any(|entry| !entry.row.alive),
-            inbox: data.table.rows.values().any(is_woken),
+            dead: data.table.holders().any(|node| data.is_dead(node)),
+            inbox: !data.table.woken.is_empty(),
             next_wake: data.table.wake.first().map(|(at, _)| *at),
         })
     }
@@ -490,14 +490,7 @@ impl Store for MemoryStore {
 
     async fn wake(&self, limit: usize) -> Result<usize> {
         let (now, mut data) = (self.time(), self.data());
-        let ids: Vec<_> = data
-            .table
-            .rows
-            .iter()
-            .filter(|(_, row)| is_woken(row))
-            .map(|(id, _)| *id)
-            .take(limit)
-            .collect();
+        let ids: Vec<_> = data.table.woken.iter().copied().take(limit).collect();
         for id in &ids {
             if let Ok(Transition::To(to)) = decide(
                 &data.table.rows[id].task,

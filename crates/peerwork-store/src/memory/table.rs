@@ -60,6 +60,12 @@ impl Row {
         peerwork_core::LaneId::new(&self.group, &self.user)
     }
 
+    /// Whether it waits for children that are over.
+    fn is_woken(&self) -> bool {
+        let is_waiting = self.task.status == Status::Waiting && self.awaited > 0;
+        is_waiting && self.inbox.len() >= self.awaited as usize
+    }
+
     /// Drops what its runs have left.
     pub fn forget_runs(&mut self) {
         (self.checkpoint, self.progress, self.output) = (None, None, None);
@@ -128,6 +134,8 @@ pub(super) struct Table {
     pub ready: BTreeSet<(peerwork_core::LaneId, Rank, Timestamp, TaskId)>,
     /// What sleeps, by when it is due.
     pub wake: BTreeSet<(Timestamp, TaskId)>,
+    /// The parents that need wait no longer.
+    pub woken: BTreeSet<TaskId>,
     held: BTreeMap<NodeId, BTreeSet<TaskId>>,
 }
 
@@ -147,6 +155,9 @@ impl Table {
                 );
                 if let Some(at) = row.task.wake_at.filter(|_| sleeps) {
                     self.wake.insert((at, id));
+                }
+                if row.is_woken() {
+                    self.woken.insert(id);
                 }
             }
             Place::Running => {
@@ -171,6 +182,7 @@ impl Table {
         self.touch(id);
         let row = self.rows.remove(&id)?;
         self.ready.remove(&Self::ready_key(id, &row));
+        self.woken.remove(&id);
         if let Some(at) = row.task.wake_at {
             self.wake.remove(&(at, id));
         }

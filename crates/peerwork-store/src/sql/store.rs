@@ -249,8 +249,8 @@ impl Store for SqlStore {
         self.engine.read(Nodes).await
     }
 
-    async fn glance(&self, node: NodeId) -> Result<Glance> {
-        self.engine.read(Look { node }).await
+    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
+        self.engine.read(Look { node, width }).await
     }
 
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {

@@ -4,6 +4,7 @@
 
 use super::{Core, runner};
 use crate::run::Control;
+use peerwork_core::crowd::Restraint;
 use peerwork_core::{BATCH_MAX, LaneView, Work};
 use peerwork_store::Claim;
 use std::sync::Arc;
@@ -17,14 +18,23 @@ const SNAPSHOT_AGE: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(core: Arc<Core>) {
+    let env = core.client.env.clone();
     let mut snapshot = Snapshot::default();
+    let mut restraint = Restraint::default();
     loop {
         match claim_all(&core, &mut snapshot).await {
-            Ok(()) => {
+            Ok(outcome) => {
+                if outcome.looked {
+                    core.followed(&mut restraint, outcome.claimed);
+                }
+                let woken = async {
+                    core.claimable.notified().await;
+                    env.sleep_until(restraint.until()).await;
+                };
                 tokio::select! {
                     biased;
                     () = core.draining.cancelled() => return,
-                    () = core.claimable.notified() => {}
+                    () = woken => {}
                 }
             }
             Err(error) => {
@@ -58,8 +68,18 @@ impl Snapshot {
     }
 }
 
+/// What came of a wake-up.
+#[derive(Default)]
+struct Outcome {
+    /// Whether the database was asked for lanes.
+    looked: bool,
+    /// Whether anything was claimed.
+    claimed: bool,
+}
+
 /// Claims until nothing is claimable or no credit is left.
-async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store::Result<()> {
+async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store::Result<Outcome> {
+    let mut outcome = Outcome::default();
     // Whatever woke the claimer may have come after the snapshot.
     snapshot.untouched = false;
     loop {
@@ -69,12 +89,13 @@ async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store:
             .filter(|(_, free)| *free > 0)
             .collect();
         if wanted.is_empty() || core.draining.is_cancelled() {
-            return Ok(());
+            return Ok(outcome);
         }
         if !snapshot.is_fresh() || !wanted.iter().any(|(work, _)| snapshot.shows(*work)) {
             if snapshot.untouched {
-                return Ok(());
+                return Ok(outcome);
             }
+            outcome.looked = true;
             let lanes = core.store.lanes(core.registry.keys(), LANES_MAX).await?;
             *snapshot = Snapshot {
                 lanes,
@@ -83,20 +104,32 @@ async fn claim_all(core: &Arc<Core>, snapshot: &mut Snapshot) -> peerwork_store:
             };
         }
         for (work, free) in wanted {
-            if snapshot.shows(work) && !claim(core, snapshot, work, free).await? {
-                return Ok(());
+            if !snapshot.shows(work) {
+                continue;
+            }
+            match claim(core, snapshot, work, free).await? {
+                Got::Tasks => outcome.claimed = true,
+                Got::Nothing => {}
+                Got::Futile => return Ok(outcome),
             }
         }
     }
 }
 
-/// One claim. False if this node may not, if its policy does not want to, or if another one would be as futile.
+/// What came of one claim.
+enum Got {
+    Tasks,
+    Nothing,
+    /// And another one would be as futile: this node may not, its policy does not want to, or others are faster.
+    Futile,
+}
+
 async fn claim(
     core: &Arc<Core>,
     snapshot: &mut Snapshot,
     work: Work,
     free: usize,
-) -> peerwork_store::Result<bool> {
+) -> peerwork_store::Result<Got> {
     let lanes: Vec<_> = snapshot
         .lanes
         .iter()
@@ -111,11 +144,11 @@ async fn claim(
         grant.tasks > 0
     });
     if grants.is_empty() {
-        return Ok(false);
+        return Ok(Got::Futile);
     }
     let node = core.lease.node();
     if core.lease.is_fenced(node, core.client.env.now()) {
-        return Ok(false);
+        return Ok(Got::Futile);
     }
     let run = core.client.env.new_run_id();
     let claim = Claim {
@@ -128,7 +161,7 @@ async fn claim(
     // Only now: a drain that began before has not seen this claim, and would not wait for it.
     if core.draining.is_cancelled() {
         core.set_claiming(None);
-        return Ok(false);
+        return Ok(Got::Futile);
     }
     let claimed = match core.store.claim(claim).await {
         Ok(claimed) => claimed,
@@ -180,5 +213,9 @@ async fn claim(
         }
     }
     core.set_claiming(None);
-    Ok(!is_futile)
+    Ok(match got {
+        _ if is_futile => Got::Futile,
+        0 => Got::Nothing,
+        _ => Got::Tasks,
+    })
 }

@@ -6,6 +6,7 @@ use crate::batch::Batcher;
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
+use peerwork_core::crowd::{self, Restraint};
 use peerwork_core::{BATCH_MAX, Credits, Mono, Name, Policy, Rules, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub(crate) struct Core {
     pub trial: Arc<Semaphore>,
     /// When the runtime last ran anything, in microseconds of this machine's clock.
     pub ticked: AtomicU64,
+    /// How many nodes there are, as far as this one knows: see [`crowd`].
+    pub crowd: AtomicU64,
     /// Set when the database has lost history: every run is to be verified.
     pub doubted: AtomicBool,
     /// Whether runs whose kind leaves it to the database go on without a lease.
@@ -221,6 +224,25 @@ impl Core {
     pub fn is_wedged(&self) -> bool {
         let ticked = Mono(self.ticked.load(Ordering::Relaxed));
         self.lease.times.is_wedged(ticked, self.client.env.now())
+    }
+
+    /// Takes note of how many nodes there are.
+    pub fn is_among(&self, nodes: u64) {
+        self.crowd.store(nodes, Ordering::Relaxed);
+        self.client.hub.space_out(crowd::pause_ms(nodes));
+    }
+
+    /// A random part of the time for which this node leaves to others what concerns all, in milliseconds.
+    pub fn some_delay_ms(&self) -> u64 {
+        let longest = crowd::hold_back_ms(self.crowd.load(Ordering::Relaxed));
+        longest * u64::from(self.client.env.random()) / u64::from(u32::MAX)
+    }
+
+    /// Notes in `restraint` that a wake-up was followed just now.
+    pub fn followed(&self, restraint: &mut Restraint, led_to_something: bool) {
+        let nodes = self.crowd.load(Ordering::Relaxed);
+        let env = &self.client.env;
+        restraint.followed(env.now(), led_to_something, nodes, env.random());
     }
 
     /// Has every run verified at the next look, which is at once.

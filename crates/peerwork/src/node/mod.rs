@@ -275,6 +275,7 @@ impl NodeBuilder {
             tasks: TaskTracker::new(),
             trial: Arc::new(Semaphore::new(1)),
             ticked: AtomicU64::new(self.env.now().0),
+            crowd: AtomicU64::new(1),
             doubted: AtomicBool::new(false),
             is_embedded: self.database.is_embedded(),
             count: Count::default(),

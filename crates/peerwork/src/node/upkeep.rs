@@ -5,6 +5,7 @@
 use super::Core;
 use crate::Reason;
 use crate::run::wished;
+use peerwork_core::crowd::{self, Restraint};
 use peerwork_core::{BATCH_MAX, Event, Mono, Rules, TaskId, Timestamp, Watch};
 use peerwork_store::{End, Ended, Glance, Result, Save};
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// From one look to the next, at most.
 const LOOK_MS: u64 = 1_000;
+/// From one sweep that nothing has asked for to the next, in ttls.
+const SWEEP_TTLS: u64 = 4;
 /// From one pruning to the next.
 const PRUNE_MS: u64 = 600_000;
 /// Looks in a row at which the node's list and the database's differ, before that is looked into.
@@ -25,24 +28,39 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut watch = Watch::default();
     let mut mismatches = 0;
     let mut prune_at = env.now().plus_ms(PRUNE_MS);
-    let mut sweep_at = env.now().plus_ms(core.lease.times.ttl_ms);
+    let sweep_ms = SWEEP_TTLS * core.lease.times.ttl_ms;
+    let mut sweep_at = env.now().plus_ms(sweep_ms);
     let mut look_at = env.now();
+    let mut restraint = Restraint::default();
     loop {
-        tokio::select! {
+        let asked = async {
+            core.look.notified().await;
+            env.sleep_until(restraint.until()).await;
+        };
+        let was_asked = tokio::select! {
             biased;
             () = core.ended.cancelled() => return,
-            () = core.look.notified() => tokio::time::sleep(LOOK_GAP).await,
-            () = env.sleep_until(look_at) => {}
-        }
+            () = asked => {
+                tokio::time::sleep(LOOK_GAP).await;
+                true
+            }
+            () = env.sleep_until(look_at) => false,
+        };
         let started = env.now();
         look_at = started.plus_ms(look_ms(&core));
         let node = core.lease.node();
-        match core.store.glance(node).await {
+        let width = watch.width();
+        match core.store.glance(node, width).await {
             Ok(glance) => {
+                if was_asked {
+                    core.followed(&mut restraint, !glance.wishes.is_empty());
+                }
+                let peers: Vec<_> = glance.peers.iter().map(|(peer, ..)| *peer).collect();
+                core.is_among(crowd::size(node, width, &peers));
                 if let Err(error) = act(&core, &glance, &mut watch, &mut mismatches).await {
                     tracing::warn!(%error, "upkeep goes on at the next look");
                 }
-                look_at = look_at.min(next_wake(env.now(), &glance));
+                look_at = look_at.min(next_wake(&core, &glance));
             }
             Err(error) => tracing::warn!(%error, "cannot look; looking again"),
         }
@@ -50,7 +68,7 @@ pub(super) async fn run(core: Arc<Core>) {
         if env.now() >= sweep_at {
             // The look tells of declared deaths only. A claim whose answer was lost may be carried out after its node has left
             // for good: that node has no row any more, and nobody ever declares it dead.
-            sweep_at = env.now().plus_ms(core.lease.times.ttl_ms);
+            sweep_at = env.now().plus_ms(sweep_ms);
             if let Err(error) = rescue(&core).await {
                 tracing::warn!(%error, "cannot sweep; trying again later");
             }
@@ -72,18 +90,19 @@ pub(super) async fn run(core: Arc<Core>) {
 
 /// A peer is watched only by looks that are at most two of its beats apart, and all nodes are taken to beat alike.
 ///
-/// A tenth of it is random, so that nodes which were started together do not look together.
+/// A twentieth of it is random, so that nodes which were started together do not look together.
 fn look_ms(core: &Core) -> u64 {
     let look_ms = LOOK_MS.min(core.lease.times.beat_ms);
-    look_ms - look_ms / 10 * u64::from(core.client.env.random()) / u64::from(u32::MAX)
+    look_ms - look_ms / 20 * u64::from(core.client.env.random()) / u64::from(u32::MAX)
 }
 
-/// When to look again for the sake of the next sleeping task.
-fn next_wake(now: Mono, glance: &Glance) -> Mono {
+/// When to look again for the sake of the next sleeping task: of many nodes not all at once.
+fn next_wake(core: &Core, glance: &Glance) -> Mono {
     let ahead_ms = glance
         .next_wake
         .map_or(LOOK_MS, |at: Timestamp| at.ms_since(glance.now) + 1);
-    now.plus_ms(ahead_ms)
+    let now = core.client.env.now();
+    now.plus_ms(ahead_ms + core.some_delay_ms())
 }
 
 async fn act(
@@ -98,7 +117,6 @@ async fn act(
         }
     }
     let gap_ms = 2 * core.lease.times.beat_ms;
-    let me = core.lease.node();
     let mut dead = glance.dead;
     let now = core.client.env.now();
     if core.lease.is_unheard(now, gap_ms) {
@@ -106,7 +124,7 @@ async fn act(
         watch.forget();
     }
     for (node, seq) in watch.read(now, gap_ms, glance.now, &glance.peers) {
-        if node != me && core.store.declare_dead(node, seq).await? {
+        if core.store.declare_dead(node, seq).await? {
             tracing::warn!(%node, "declared dead: it has not beaten for its whole lease");
             dead = true;
         }

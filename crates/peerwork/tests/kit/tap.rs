@@ -196,7 +196,7 @@ pass_on! {
     retire(node: NodeId) -> bool;
     declare_dead(node: NodeId, seq: u64) -> bool;
     nodes() -> Vec<NodeRow>;
-    glance(node: NodeId) -> Glance;
+    glance(node: NodeId, width: usize) -> Glance;
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
     claim(claim: Claim) -> Vec<Claimed>;
     save(saves: Vec<Save>) -> Vec<Saved>;

@@ -9,6 +9,8 @@ use peerwork_core::{NodeId, RunId, Status, TaskId, Timestamp};
 
 pub(crate) struct Look {
     pub node: NodeId,
+    /// How many of the peers that follow it are looked at.
+    pub width: usize,
 }
 
 /// What a row of the answer is about.
@@ -52,8 +54,18 @@ impl Operation for Look {
             .push(" and status in (")
             .numbers(stopping)
             .push(")");
-        sql.push(" union all select ").number(PEER);
-        sql.push(", id, id, seq, ttl_ms, lease_until, 0, 0, null from ~node where alive = 1");
+        for (side, name) in [(" > ", "n_next"), (" < ", "n_first")] {
+            sql.push(" union all select ")
+                .number(PEER)
+                .push(", id, id, seq, ttl_ms, lease_until, 0, 0, null from (");
+            sql.push("select id, seq, ttl_ms, lease_until from ~node where alive = 1 and id")
+                .push(side)
+                .bind(self.node);
+            sql.push(" order by id limit ")
+                .bind(self.width)
+                .push(") ")
+                .push(name);
+        }
 
         let mut glance = Glance::default();
         for mut row in tx.fetch(sql).await?.rows() {
@@ -83,6 +95,11 @@ impl Operation for Look {
                 }
             }
         }
+        // The ring: those after it, then from the first on.
+        glance
+            .peers
+            .sort_unstable_by_key(|(id, ..)| (*id < self.node, *id));
+        glance.peers.truncate(self.width);
         Ok(glance)
     }
 }

@@ -58,6 +58,7 @@ use Database::{MySql, Postgres, Sqlite};
 
 const FIRST: &str = "it stops at the first entry of the index";
 const NODES_ARE_FEW: &str = "there are only so many nodes";
+const NEIGHBOURS: &str = "the few nodes that an index was searched for";
 const STEPS: &str = "what is walked through is made step by step, one for each lane or node";
 const WINDOW: &str = "a window of the list, which is bounded";
 const ALL_OF_IT: &str = "all that it reads is what is asked for";
@@ -162,6 +163,8 @@ const MEANT: &[Meant] = &[
     ),
     always(Sqlite, "list", "SCAN t", WINDOW),
     always(Sqlite, "list", "SCAN w", WINDOW),
+    always(Sqlite, "glance", "SCAN n_next", NEIGHBOURS),
+    always(Sqlite, "glance", "SCAN n_first", NEIGHBOURS),
     always(Sqlite, "", "SCAN n", NODES_ARE_FEW),
     always(Sqlite, "", "SCAN peerwork_node", NODES_ARE_FEW),
     always(

@@ -291,7 +291,15 @@ async fn run_and_end(stage: &mut Stage) {
 }
 
 async fn look(stage: &mut Stage) {
-    let glance = stage.read("glance", Look { node: NODE }).await;
+    let glance = stage
+        .read(
+            "glance",
+            Look {
+                node: NODE,
+                width: 16,
+            },
+        )
+        .await;
     assert_eq!((glance.held, glance.wishes.len()), (2, 1));
     let beat = RenewLease {
         node: NODE,
