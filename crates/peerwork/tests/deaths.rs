@@ -22,9 +22,10 @@ fn simulated(seed: u64) -> (Env, MemoryStore) {
     (env, store)
 }
 
-/// Runs for `seconds` without ever saving; the poisonous one kills its node as soon as it runs.
+/// Runs for a minute without ever saving; the poisonous one kills its node when it has run for a while.
 struct Heavy {
     poison: Arc<Notify>,
+    kills_after: Duration,
     now: Arc<Mutex<BTreeMap<u32, u32>>>,
 }
 
@@ -37,6 +38,7 @@ impl Handler for Heavy {
     async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
         *self.now.lock().unwrap().entry(*run.input()).or_default() += 1;
         if *run.input() == 0 {
+            tokio::time::sleep(self.kills_after).await; // fault: until it kills, in virtual time
             self.poison.notify_one();
             std::future::pending::<()>().await;
         }
@@ -48,11 +50,20 @@ impl Handler for Heavy {
 /// Sixteen tasks run side by side, none ever saves, and one of them kills whatever node runs it.
 #[tokio::test(start_paused = true)]
 async fn ga_29_a_task_that_kills_its_process_is_stopped_and_those_beside_it_are_not() {
-    let (env, store) = simulated(1);
+    for seed in 1..=6 {
+        for kills_after_s in [0, 7, 15, 59] {
+            one_kills_among_sixteen(seed, Duration::from_secs(kills_after_s)).await;
+        }
+    }
+}
+
+async fn one_kills_among_sixteen(seed: u64, kills_after: Duration) {
+    let (env, store) = simulated(seed);
     let (poison, now) = (Arc::new(Notify::new()), Arc::default());
     let start = || {
         let heavy = Heavy {
             poison: poison.clone(),
+            kills_after,
             now: Arc::clone(&now),
         };
         Node::builder(store.clone())

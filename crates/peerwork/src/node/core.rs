@@ -2,6 +2,7 @@
 
 use super::lease::Lease;
 use super::registry::Registry;
+use super::trial::Court;
 use crate::batch::Batcher;
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
@@ -44,8 +45,8 @@ pub(crate) struct Core {
     pub ended: CancellationToken,
     /// Everything the node has spawned.
     pub tasks: TaskTracker,
-    /// Held by the one suspect that is on trial.
-    pub trial: Arc<Semaphore>,
+    /// Where suspects are tried.
+    pub court: Court,
     /// When the runtime last ran anything, in microseconds of this machine's clock.
     pub ticked: AtomicU64,
     /// How many nodes there are, as far as this one knows: see [`crowd`].

@@ -273,7 +273,7 @@ impl NodeBuilder {
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            trial: Arc::new(Semaphore::new(1)),
+            court: trial::Court::default(),
             ticked: AtomicU64::new(self.env.now().0),
             crowd: AtomicU64::new(1),
             doubted: AtomicBool::new(false),
