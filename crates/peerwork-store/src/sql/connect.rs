@@ -430,10 +430,12 @@ fn own_mysql(options: sqlx::mysql::MySqlConnectOptions, n: u32) -> Pool {
         "set session transaction isolation level read committed; set session innodb_lock_wait_timeout = {}",
         LOCK_MS_MAX / 1_000
     );
-    // MariaDB only: it would make a subquery of a long list, and limit statements in its own unit.
+    // MariaDB only: it would make a subquery of a long list, and limit statements in its own unit. Without the last one a
+    // node that is cut off in the middle of a transaction would keep its locks for hours.
     let optional = format!(
-        "set session in_predicate_conversion_threshold = 0, max_statement_time = {}",
-        STATEMENT_MS_MAX / 1_000
+        "set session in_predicate_conversion_threshold = 0, max_statement_time = {}, idle_transaction_timeout = {}",
+        STATEMENT_MS_MAX / 1_000,
+        LOCK_MS_MAX / 1_000
     );
     let pool = sqlx::mysql::MySqlPoolOptions::new()
         .max_connections(n.max(1))

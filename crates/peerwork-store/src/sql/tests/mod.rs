@@ -7,11 +7,13 @@
 //! sessions.rs    what is asked of a connection behind a pooler, and what is not
 //! texts.rs       its statements, as snapshots: one for each database
 //! plans.rs       its statements, explained on empty and on filled tables: none scans a table of tasks
+//! locks.rs       what somebody has locked is in nobody else's way
 //! explain.rs     how each database explains, and what counts as a scan
 //! ```
 
 mod databases;
 mod explain;
+mod locks;
 mod plans;
 mod recorder;
 mod script;

@@ -199,7 +199,6 @@ const MEANT: &[Meant] = &[
     while_empty("list", "index of f by PRIMARY"),
     while_empty("get", "index of f by PRIMARY"),
     while_empty("sweep", "index of peerwork_running by PRIMARY"),
-    while_empty("sweep", "ALL of r by "),
 ];
 
 fn is_meant(on: Database, act: &Act, step: &str, tables: &str) -> bool {
