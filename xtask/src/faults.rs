@@ -68,8 +68,15 @@ pub enum DatabaseName {
 }
 
 impl DatabaseName {
-    /// Galera is slow to start, and outside of what everybody has installed.
-    const SOAKED: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Mysql];
+    /// With what comes on top. Galera is slow to start, and outside of what everybody has installed.
+    const SOAKED: [(Self, &[&str]); 6] = [
+        (Self::Sqlite, &[]),
+        (Self::Postgres, &[]),
+        (Self::Mysql, &[]),
+        (Self::Postgres, &["replica", "wrong-clocks"]),
+        (Self::Mysql, &["wrong-clocks"]),
+        (Self::Postgres, &["pooler"]),
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -86,7 +93,7 @@ pub fn run(args: &FaultsArgs) -> Result<()> {
     process::run(&mut command(args))
 }
 
-/// Runs by consecutive seeds, over all databases in turn, until the time is up or one fails.
+/// Runs by consecutive seeds, over all databases and what comes on top of them in turn, until the time is up or one fails.
 pub fn soak(args: &SoakArgs) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let today = || {
@@ -96,7 +103,7 @@ pub fn soak(args: &SoakArgs) -> Result<()> {
     };
     let first = args.seed.unwrap_or_else(today);
     let runs = (first..).zip(DatabaseName::SOAKED.into_iter().cycle());
-    for (seed, database) in runs {
+    for (seed, (database, extras)) in runs {
         if Instant::now() >= until || interrupt::requested() {
             println!("soaked: {} runs passed", seed - first);
             break;
@@ -105,7 +112,7 @@ pub fn soak(args: &SoakArgs) -> Result<()> {
             seconds: args.seconds,
             database,
             seed: Some(seed),
-            with: Vec::new(),
+            with: extras.iter().map(|extra| (*extra).to_owned()).collect(),
             only: None,
             json: true,
             nodes: None,
@@ -113,8 +120,12 @@ pub fn soak(args: &SoakArgs) -> Result<()> {
         };
         if let Err(error) = run(&one) {
             let (seconds, database) = (args.seconds, database.name());
+            let extras: String = extras
+                .iter()
+                .map(|extra| format!(" --with {extra}"))
+                .collect();
             bail!(
-                "{error:#}\nagain: cargo xtask faults --seconds {seconds} --database {database} --seed {seed}"
+                "{error:#}\nagain: cargo xtask faults --seconds {seconds} --database {database} --seed {seed}{extras}"
             );
         }
     }
