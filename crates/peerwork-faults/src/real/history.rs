@@ -304,11 +304,13 @@ pub enum FaultSort {
     Wedge,
     /// Many tasks that save as fast as they can.
     ReportStorm,
+    /// A killed member of a cluster comes back, and copies what it lacks from one that is held up by it.
+    MemberRejoins,
 }
 
 impl FaultSort {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Freeze,
         Self::Drain,
@@ -327,6 +329,7 @@ impl FaultSort {
         Self::PoolExhausted,
         Self::Wedge,
         Self::ReportStorm,
+        Self::MemberRejoins,
     ];
 
     /// Its name in a report.
@@ -350,6 +353,7 @@ impl FaultSort {
             Self::PoolExhausted => "pool_exhausted",
             Self::Wedge => "wedge",
             Self::ReportStorm => "report_storm",
+            Self::MemberRejoins => "member_rejoins",
         }
     }
 

@@ -23,8 +23,10 @@ pub struct Stage {
     url: String,
     /// The same without a pooler.
     direct_url: String,
+    /// Where each member of a cluster is reached.
+    members: Vec<String>,
     /// The address that stays, in front of a database that moves.
-    front: Option<Proxy>,
+    front: Option<Arc<Proxy>>,
     backend: Arc<Mutex<Backend>>,
     /// The small disk that the database is on. After `backend`: it goes when nobody is on it.
     disk: Option<Arc<Tmpfs>>,
@@ -95,13 +97,19 @@ impl Stage {
         let started =
             tokio::task::spawn_blocking(move || start(database, &around, &options, &path));
         let (mut url, backend) = started.await.context("start a database")??;
+        let members = match &backend {
+            Backend::Cluster(cluster, _) => (0..GALERA_NODES)
+                .map(|n| format!("mysql://root@127.0.0.1:{}/{NAME}", cluster.node(n).port()))
+                .collect(),
+            _ => Vec::new(),
+        };
         let behind = match &backend {
             Backend::Pooled(server, _) => Some(url_of(server.port())),
             _ => None,
         };
         let is_behind = matches!(backend, Backend::Pair(..) | Backend::Cluster(..));
         let front = match address(&url).filter(|_| is_behind) {
-            Some(upstream) => Some(network.proxy(upstream).await?),
+            Some(upstream) => Some(Arc::new(network.proxy(upstream).await?)),
             None => None,
         };
         if let Some(front) = &front {
@@ -119,6 +127,7 @@ impl Stage {
             extras: extras.to_vec(),
             direct_url: behind.unwrap_or_else(|| url.clone()),
             url,
+            members,
             front,
             backend: Arc::new(Mutex::new(backend)),
             disk,
@@ -164,14 +173,12 @@ impl Stage {
 
     /// Where node process number `n` reaches it, before its own network.
     pub fn url_of(&self, n: u64) -> String {
-        let backend = self.backend.lock().expect("no panic under the lock");
-        match &*backend {
-            Backend::Cluster(cluster, _) if self.has(Extra::EveryWriter) => {
-                let at = usize::try_from(n).unwrap_or_default() % GALERA_NODES;
-                format!("mysql://root@127.0.0.1:{}/faults", cluster.node(at).port())
-            }
-            _ => self.url.clone(),
-        }
+        let at = usize::try_from(n).unwrap_or_default() % GALERA_NODES;
+        let own = self
+            .members
+            .get(at)
+            .filter(|_| self.has(Extra::EveryWriter));
+        own.unwrap_or(&self.url).clone()
     }
 
     /// The environment of node process number `n`: two in three have a wrong clock, if clocks are wrong.
@@ -265,60 +272,12 @@ impl Stage {
         .await
     }
 
-    /// Kills the server as a crash does, and has it back as soon as possible: the same one, or in a cluster the next.
-    ///
-    /// # Errors
-    /// If it does not come back.
-    pub async fn kill(&self) -> Result<()> {
-        let moved = self.answer(|backend| match backend {
-            Backend::File => Ok(None),
-            Backend::Server(server) | Backend::Pair(server, _) => {
-                server.kill()?;
-                server.restart()?;
-                Ok(None)
-            }
-            Backend::Pooled(server, pooler) => {
-                pooler.kill()?;
-                server.kill()?;
-                server.restart()?;
-                pooler.restart()?;
-                Ok(None)
-            }
-            Backend::Cluster(cluster, writer) => {
-                cluster.kill(*writer)?;
-                *writer = (*writer + 1) % GALERA_NODES;
-                Ok(Some(cluster.node(*writer).port()))
-            }
-        });
-        if let (Some(port), Some(front)) = (moved.await?, &self.front) {
-            front.set_upstream(SocketAddr::from(([127, 0, 0, 1], port)));
-            front.reset_all();
-        }
-        Ok(())
-    }
-
-    /// Brings the killed members of a cluster back.
-    ///
-    /// # Errors
-    /// If one does not come.
-    pub async fn rejoin(backend: Handle) -> Result<()> {
-        backend
-            .act(|backend| {
-                if let Backend::Cluster(cluster, _) = backend {
-                    for n in 0..GALERA_NODES {
-                        if cluster.node(n).pid().is_none() {
-                            cluster.restart(n)?;
-                        }
-                    }
-                }
-                Ok(())
-            })
-            .await
-    }
-
     /// The database, for a call that outlives this one.
     pub fn handle(&self) -> Handle {
-        Handle(self.backend.clone())
+        Handle {
+            backend: self.backend.clone(),
+            front: self.front.clone(),
+        }
     }
 
     /// From now on nothing arrives at the replica.
@@ -378,15 +337,70 @@ impl Stage {
 
 /// The database of a stage.
 #[derive(Clone, Debug)]
-pub struct Handle(Arc<Mutex<Backend>>);
+pub struct Handle {
+    backend: Arc<Mutex<Backend>>,
+    front: Option<Arc<Proxy>>,
+}
 
 impl Handle {
+    /// Kills the server as a crash does, and has it back as soon as possible: the same one, or in a cluster the next, once
+    /// those that are left agree that they are the cluster.
+    ///
+    /// # Errors
+    /// If it does not come back.
+    pub async fn kill(self) -> Result<()> {
+        let moved = self.act(|backend| match backend {
+            Backend::File => Ok(None),
+            Backend::Server(server) | Backend::Pair(server, _) => {
+                server.kill()?;
+                server.restart()?;
+                Ok(None)
+            }
+            Backend::Pooled(server, pooler) => {
+                pooler.kill()?;
+                server.kill()?;
+                server.restart()?;
+                pooler.restart()?;
+                Ok(None)
+            }
+            Backend::Cluster(cluster, writer) => {
+                cluster.kill(*writer)?;
+                *writer = (*writer + 1) % GALERA_NODES;
+                cluster.until_synced(*writer)?;
+                Ok(Some(cluster.node(*writer).port()))
+            }
+        });
+        if let (Some(port), Some(front)) = (moved.await?, &self.front) {
+            front.set_upstream(SocketAddr::from(([127, 0, 0, 1], port)));
+            front.reset_all();
+        }
+        Ok(())
+    }
+
+    /// Brings the killed members of a cluster back.
+    ///
+    /// # Errors
+    /// If one does not come.
+    pub async fn rejoin(self) -> Result<()> {
+        self.act(|backend| {
+            if let Backend::Cluster(cluster, _) = backend {
+                for n in 0..GALERA_NODES {
+                    if cluster.node(n).pid().is_none() {
+                        cluster.restart(n)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Does something to it, on a thread that may block.
     async fn act<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Backend) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let backend = self.0.clone();
+        let backend = self.backend.clone();
         let acting = tokio::task::spawn_blocking(move || {
             act(&mut backend.lock().expect("no panic under the lock"))
         });

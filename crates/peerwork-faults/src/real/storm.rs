@@ -1,5 +1,6 @@
 //! Carries a plan of faults out.
 
+use super::args::DatabaseArg;
 use super::audit;
 use super::bait::Bait;
 use super::cluster::Cluster;
@@ -54,6 +55,9 @@ enum End {
     Restart,
     Unlock(AnyConnection),
     Storm(JoinHandle<()>),
+    /// The database was killed, and will be back.
+    Back(JoinHandle<Result<()>>),
+    /// The members of a cluster come back behind everybody's back.
     Rejoin(JoinHandle<Result<()>>),
     Promote,
     EmptyDisk,
@@ -130,6 +134,7 @@ impl<'a> Storm<'a> {
             | End::Swallow(_)
             | End::Unlock(_)
             | End::Storm(_)
+            | End::Back(_)
             | End::Rejoin(_)
             | End::Promote
             | End::EmptyDisk
@@ -237,11 +242,7 @@ impl<'a> Storm<'a> {
             FaultSort::DatabaseStopped | FaultSort::DatabaseLocked => self.stop_database().await?,
             FaultSort::DatabaseKilled => {
                 self.begins(sort);
-                self.stage.kill().await?;
-                self.ends(sort);
-                self.rest(RECOVERY);
-                // The members of a cluster come back behind everybody's back.
-                End::Rejoin(tokio::spawn(Stage::rejoin(self.stage.handle())))
+                End::Back(tokio::spawn(self.stage.handle().kill()))
             }
             FaultSort::ConnectionsKilled => {
                 self.begins(sort);
@@ -294,7 +295,10 @@ impl<'a> Storm<'a> {
                 End::Reports(self.reports())
             }
             // What tasks do, and servers.
-            FaultSort::Crash | FaultSort::Wedge | FaultSort::DatabaseGaveUp => return Ok(()),
+            FaultSort::Crash
+            | FaultSort::Wedge
+            | FaultSort::DatabaseGaveUp
+            | FaultSort::MemberRejoins => return Ok(()),
         };
         self.lasting.push(Lasting {
             until: Instant::now() + lasts,
@@ -359,7 +363,28 @@ impl<'a> Storm<'a> {
                     execute(&mut connection, "rollback").await?;
                     self.ends(FaultSort::DatabaseLocked);
                 }
-                End::Rejoin(rejoined) if rejoined.is_finished() => rejoined.await??,
+                End::Back(back) if back.is_finished() => {
+                    back.await??;
+                    self.ends(FaultSort::DatabaseKilled);
+                    self.rest(RECOVERY);
+                    if self.stage.database() == DatabaseArg::Galera {
+                        self.begins(FaultSort::MemberRejoins);
+                    }
+                    self.lasting.push(Lasting {
+                        until: now,
+                        end: End::Rejoin(tokio::spawn(self.stage.handle().rejoin())),
+                    });
+                }
+                End::Back(back) => self.lasting.push(Lasting {
+                    until: now + TICK,
+                    end: End::Back(back),
+                }),
+                End::Rejoin(rejoined) if rejoined.is_finished() => {
+                    rejoined.await??;
+                    if self.stage.database() == DatabaseArg::Galera {
+                        self.ends(FaultSort::MemberRejoins);
+                    }
+                }
                 End::Rejoin(rejoined) => self.lasting.push(Lasting {
                     until: now + TICK,
                     end: End::Rejoin(rejoined),

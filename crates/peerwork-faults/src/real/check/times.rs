@@ -139,7 +139,11 @@ fn label<'a>(facts: &'a Facts<'_>, change: &Change) -> &'a str {
 /// node's own. A database that was away before breaks its nodes' watch for another lease.
 fn is_disturbed(facts: &Facts<'_>, label: &str, from_us: u64, until_us: u64) -> bool {
     facts.faults.iter().any(|fault| {
-        let is_database = fault.sort.hits_database() || fault.sort == FaultSort::ConnectionsKilled;
+        let is_database = fault.sort.hits_database()
+            || matches!(
+                fault.sort,
+                FaultSort::ConnectionsKilled | FaultSort::MemberRejoins
+            );
         let is_nodes = fault.node.as_deref() == Some(label)
             && !matches!(
                 fault.sort,
