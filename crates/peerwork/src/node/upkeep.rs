@@ -57,10 +57,11 @@ pub(super) async fn run(core: Arc<Core>) {
                 }
                 let peers: Vec<_> = glance.peers.iter().map(|(peer, ..)| *peer).collect();
                 core.is_among(crowd::size(node, width, &peers));
-                if let Err(error) = act(&core, &glance, &mut watch, &mut mismatches).await {
-                    tracing::warn!(%error, "upkeep goes on at the next look");
+                match act(&core, &glance, &mut watch, &mut mismatches).await {
+                    Ok(()) => look_at = look_at.min(next_wake(&core, &glance)),
+                    // What is due now is due still: nothing is won by looking again at once.
+                    Err(error) => tracing::warn!(%error, "upkeep goes on at the next look"),
                 }
-                look_at = look_at.min(next_wake(&core, &glance));
             }
             Err(error) => tracing::warn!(%error, "cannot look; looking again"),
         }

@@ -285,6 +285,34 @@ async fn ga_27_a_hung_claim_blocks_no_claim_of_others(place: Place) {
     b.drain().await;
 }
 
+/// A task that is due draws a look at once. Where nothing can be written, that must not become a look after the other.
+#[tokio::test(start_paused = true)]
+async fn a_due_task_that_cannot_be_woken_is_tried_again_at_the_next_look() {
+    const TRIES: usize = 5;
+    let (place, env) = (in_virtual_time(Duration::ZERO), Env::simulated(12));
+    let (tap, stage) = (Tap::on(place.store()), Stage::new());
+    let builder = Node::builder(tap.database()).lease(STEADY).env(env);
+    let node = builder.register(stage.puppet("a")).start().await.unwrap();
+    let due = std::time::UNIX_EPOCH + Duration::from_secs(10);
+    let client = node.client();
+    let draft = Puppet::task(String::new()).start_at(due);
+    client.create(draft).await.unwrap();
+    for _ in 0..TRIES {
+        tap.fail("promote");
+    }
+    tap.after("promote", 1).await;
+    let (first, looks) = (Instant::now(), tap.calls()["glance"]);
+    let actor = stage.next().await;
+    assert_eq!(tap.calls()["promote"], TRIES + 1);
+    assert!(tap.calls()["glance"] - looks <= TRIES + 1);
+    // A look comes with each beat here, a little early at most.
+    let look = Duration::from_millis(STEADY.beat_ms * 9 / 10);
+    let looks = u32::try_from(TRIES).unwrap() * look;
+    assert!(first.elapsed() >= looks, "{:?}", first.elapsed());
+    actor.finish(1).await;
+    node.drain().await;
+}
+
 /// Whatever hangs: a drain has done what it can after its deadline and the time for the last writes.
 #[tokio::test(start_paused = true)]
 async fn ga_27_a_call_that_hangs_does_not_hold_up_a_drain() {
