@@ -12,6 +12,12 @@ use tokio::time::Instant;
 const BAIT_LIMIT: Duration = Duration::from_secs(25);
 const BAIT_LOOK: Duration = Duration::from_millis(40);
 
+/// The node that has taken a bait.
+pub(super) enum Taken {
+    ToKill(String),
+    ToDrain(String),
+}
+
 /// A task of the controller's own, which it needs in a certain status.
 pub(super) struct Bait {
     client: Client,
@@ -31,7 +37,7 @@ impl Bait {
     }
 
     /// Brings a task to `status`, and has the node killed that holds it then.
-    pub(super) async fn lure(self, status: Status, to_kill: mpsc::UnboundedSender<String>) {
+    pub(super) async fn lure(self, status: Status, to_end: mpsc::UnboundedSender<Taken>) {
         let limit = Instant::now() + BAIT_LIMIT;
         let task = self.create("bait", 3, status == Status::Cleaning).await;
         let is_ready = match status {
@@ -52,7 +58,17 @@ impl Bait {
         }
         if let Some(label) = self.comes_to(&task, status, limit).await {
             // Whoever would hear of it has ended: so has the run.
-            let _ = to_kill.send(label);
+            let _ = to_end.send(Taken::ToKill(label));
+        }
+    }
+
+    /// Has the node drained that works at a task of some seconds.
+    pub(super) async fn drain(self, to_end: mpsc::UnboundedSender<Taken>) {
+        const STEPS: u64 = 300;
+        let limit = Instant::now() + BAIT_LIMIT;
+        let task = self.create("steps", STEPS, false).await;
+        if let Some(label) = self.comes_to(&task, Status::Running, limit).await {
+            let _ = to_end.send(Taken::ToDrain(label));
         }
     }
 

@@ -79,14 +79,15 @@ impl Act {
 pub fn must(plan: &[Planned], stage: &Stage) -> BTreeSet<String> {
     /// What the forger does.
     const FORGED: [&str; 2] = ["zombie_write_refused", "declare_dead_lost"];
-    /// Behind a pooler many clients share a connection: whose answer was lost nobody can tell.
-    const UNKNOWN_BEHIND_A_POOLER: [&str; 2] = ["ambiguous_claim", "ambiguous_finish"];
+    /// Behind a pooler many clients share a connection, and several servers number theirs alike: whose answer was lost
+    /// nobody can tell.
+    const BY_CONNECTION: [&str; 2] = ["ambiguous_claim", "ambiguous_finish"];
     let mut must: BTreeSet<_> = plan.iter().flat_map(|planned| planned.act.must()).collect();
     if !stage.has(Extra::Replica) {
         must.extend(FORGED.map(str::to_owned));
     }
-    if stage.has(Extra::Pooler) {
-        must.retain(|what| !UNKNOWN_BEHIND_A_POOLER.contains(&what.as_str()));
+    if stage.has(Extra::Pooler) || stage.has(Extra::EveryWriter) {
+        must.retain(|what| !BY_CONNECTION.contains(&what.as_str()));
     }
     if stage.database() == DatabaseArg::Sqlite {
         // There a node may run on: no other machine can take its tasks over.

@@ -2,7 +2,7 @@
 
 use super::args::DatabaseArg;
 use super::audit;
-use super::bait::Bait;
+use super::bait::{Bait, Taken};
 use super::cluster::Cluster;
 use super::faults::{Act, Planned};
 use super::history::{FaultSort, Journal, What};
@@ -96,11 +96,10 @@ impl<'a> Storm<'a> {
     /// If something cannot be done.
     pub async fn rage(mut self, mut plan: Vec<Planned>, cluster: &mut Cluster<'_>) -> Result<()> {
         let began = Instant::now();
-        let (to_kill, mut kills) = mpsc::unbounded_channel();
+        let (to_end, mut taken) = mpsc::unbounded_channel();
         loop {
-            while let Ok(label) = kills.try_recv() {
-                let label: String = label;
-                cluster.kill(&label).await?;
+            while let Ok(one) = taken.try_recv() {
+                end_node(one, cluster).await?;
             }
             while self.baits.try_join_next().is_some() {}
             self.end_what_is_over(cluster).await?;
@@ -112,12 +111,12 @@ impl<'a> Storm<'a> {
                 .position(|planned| self.may(planned.act));
             if let Some(next) = next {
                 let planned = plan.remove(next);
-                self.act(planned.act, cluster, &to_kill).await?;
+                self.act(planned.act, cluster, &to_end).await?;
             }
             if plan.is_empty() && self.lasting.is_empty() && self.baits.is_empty() {
                 // A bait may have been taken in this very moment.
-                while let Ok(label) = kills.try_recv() {
-                    cluster.kill(&label).await?;
+                while let Ok(one) = taken.try_recv() {
+                    end_node(one, cluster).await?;
                 }
                 return Ok(());
             }
@@ -190,13 +189,18 @@ impl<'a> Storm<'a> {
         &mut self,
         act: Act,
         cluster: &mut Cluster<'_>,
-        to_kill: &mpsc::UnboundedSender<String>,
+        to_end: &mpsc::UnboundedSender<Taken>,
     ) -> Result<()> {
         match act {
+            Act::Fault(FaultSort::Drain, _) => {
+                // One that has something to hand over.
+                let task = Bait::new(&self.client, &self.journal, self.random.random());
+                self.baits.spawn(task.drain(to_end.clone()));
+            }
             Act::Fault(sort, lasts) => self.fault(sort, lasts, cluster).await?,
             Act::KillAt(status) => {
                 let task = Bait::new(&self.client, &self.journal, self.random.random());
-                self.baits.spawn(task.lure(status, to_kill.clone()));
+                self.baits.spawn(task.lure(status, to_end.clone()));
             }
             Act::Poison(kind) => {
                 if kind == WEDGES {
@@ -234,7 +238,6 @@ impl<'a> Storm<'a> {
                 cluster.kill(&node).await?;
                 return Ok(());
             }
-            FaultSort::Drain => return cluster.drain(&node).await,
             FaultSort::Freeze => {
                 cluster.freeze(&node);
                 End::Thaw(node)
@@ -294,8 +297,9 @@ impl<'a> Storm<'a> {
                 self.begins(sort);
                 End::Reports(self.reports())
             }
-            // What tasks do, and servers.
+            // What tasks and servers do, and baits.
             FaultSort::Crash
+            | FaultSort::Drain
             | FaultSort::Wedge
             | FaultSort::DatabaseGaveUp
             | FaultSort::MemberRejoins => return Ok(()),
@@ -428,6 +432,14 @@ impl<'a> Storm<'a> {
 
     fn ends(&self, sort: FaultSort) {
         self.journal.write(What::Healed { sort, node: None });
+    }
+}
+
+/// Ends the node that has taken a bait, as the bait wants it.
+async fn end_node(taken: Taken, cluster: &mut Cluster<'_>) -> Result<()> {
+    match taken {
+        Taken::ToKill(label) => cluster.kill(&label).await.map(drop),
+        Taken::ToDrain(label) => cluster.drain(&label).await,
     }
 }
 
