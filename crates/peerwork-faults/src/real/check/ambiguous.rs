@@ -10,22 +10,36 @@ use std::collections::HashMap;
 
 /// The controller looks at its proxies this often, and a little more.
 const LOOK_US: u64 = 400_000;
+/// A server that is started again numbers its connections anew: what comes so much later is another one's.
+const AGAIN_US: u64 = 1_000_000;
 
 pub(super) fn check(facts: &Facts<'_>, evidence: &Evidence, verdict: &mut Verdict) {
     if facts.swallowed.is_empty() {
         return;
     }
-    let mut last: HashMap<i64, u64> = HashMap::new();
+    let mut times: HashMap<i64, Vec<u64>> = HashMap::new();
     for change in &evidence.audit {
-        last.insert(change.connection, change.at_us);
+        times
+            .entry(change.connection)
+            .or_default()
+            .push(change.at_us);
+    }
+    for times in times.values_mut() {
+        times.sort_unstable();
     }
     for (process, at_us) in &facts.swallowed {
         verdict.saw("answers_to_commits_lost");
         let is_last = |change: &&Change| {
             let window = at_us.saturating_sub(LOOK_US)..=*at_us;
-            let last_us = last.get(&change.connection).copied().unwrap_or(0);
+            if !window.contains(&change.at_us) {
+                return false;
+            }
+            let times = times.get(&change.connection).map_or(&[][..], Vec::as_slice);
+            let (before, after) = times.split_at(times.partition_point(|time| time <= at_us));
+            let last_us = before.last().copied().unwrap_or(0);
+            let is_over = after.first().is_none_or(|next| *next > at_us + AGAIN_US);
             // A transaction takes less than a tenth of the window.
-            window.contains(&last_us) && change.at_us + LOOK_US / 10 >= last_us
+            is_over && change.at_us + LOOK_US / 10 >= last_us
         };
         let changes: Vec<_> = evidence.audit.iter().filter(is_last).collect();
         let is_here = |change: &&&Change| {

@@ -557,6 +557,23 @@ fn a_pause_under_a_fault_is_counted_apart() {
 }
 
 #[test]
+fn a_claim_whose_answer_was_lost_is_told_from_a_later_connection_of_the_same_number() {
+    let mut story = Story::new();
+    story.claimed();
+    story.people(What::Swallowed {
+        node: "node-1".into(),
+    });
+    // The server was started again.
+    story.now_us += 2_000_000;
+    story.began(RUN, 1, None);
+    story.ended(RUN, How::Ok);
+    story.finished();
+    let happened = story.judged().happened;
+    assert_eq!(happened.get("ambiguous_claim"), Some(&1));
+    assert_eq!(happened.get("ambiguous_finish"), None);
+}
+
+#[test]
 fn a_task_that_does_not_end_and_a_run_that_does_not_rest_are_found() {
     assert_eq!(Story::new().found(), [Promise::StuckAfterHeal]);
     let verdict = judge(&Evidence::default());
