@@ -61,6 +61,21 @@ impl Dialect {
         }
     }
 
+    /// Whether a claim and a finish are one statement each: rows that are deleted are handed on to an insert, by places that
+    /// nobody else's lock has moved meanwhile.
+    pub(crate) fn is_at_once(&self) -> bool {
+        let can = &self.capabilities;
+        can.returning
+            && can.lateral
+            && can.skip_locked
+            && self.isolation == Isolation::ReadCommitted
+    }
+
+    /// Whether success is recorded without reading a row first. MariaDB is not faster that way.
+    pub(crate) fn finishes_unread(&self) -> bool {
+        self.is_at_once() || self.database == Database::Sqlite
+    }
+
     /// The schema with its quotes and its dot, or nothing, and the prefix.
     pub(crate) fn names(&self) -> (&str, &str) {
         self.tables.split_at(self.schema_len)
@@ -335,6 +350,24 @@ impl Sql {
             self.bind(column)
                 .push("::")
                 .push(Dialect::array_type(*sort));
+        }
+        self.push(")")
+    }
+
+    /// Appends `values (?,..),(?,..)`; a [`Value::Now`] is an expression.
+    pub(crate) fn values(&mut self, width: usize, values: Vec<Value>) -> &mut Self {
+        self.push("values ");
+        for (i, value) in values.into_iter().enumerate() {
+            self.push(match (i, i % width) {
+                (0, _) => "(",
+                (_, 0) => "),(",
+                _ => ",",
+            });
+            if value == Value::Now {
+                self.now();
+            } else {
+                self.bind(value);
+            }
         }
         self.push(")")
     }

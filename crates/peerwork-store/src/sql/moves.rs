@@ -1,6 +1,7 @@
 //! Writes what was decided: moves of rows between the four places, set by set, with everything that goes with them.
 //!
-//! The only code that moves a task. It relies on its callers having locked the old rows; that as many rows are
+//! The only code that moves a task, but for the two that do so without reading it: a claim at once and a
+//! [finish](super::ops::finish). It relies on its callers having locked the old rows; that as many rows are
 //! gone as were decided about is checked all the same, and where they are not, the transaction starts again.
 
 use super::fault::Fault;
@@ -61,7 +62,8 @@ pub(crate) async fn apply(tx: &mut Tx<'_>, moves: Vec<Move>, now: Timestamp) -> 
     effects.write(tx, now).await
 }
 
-async fn delete(tx: &mut Tx<'_>, place: Place, mut ids: Vec<Uuid>) -> Result<(), Fault> {
+/// Deletes rows that are locked.
+pub(crate) async fn delete(tx: &mut Tx<'_>, place: Place, mut ids: Vec<Uuid>) -> Result<(), Fault> {
     if ids.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::settings::Database;
 use super::tx::{Bulk, Tx};
 use super::value::{Row, Sort, status};
-use crate::{Options, TaskRecord};
+use crate::{Claimed, Options, TaskRecord};
 use peerwork_core::{
     Event, KindKey, LaneId, Name, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId,
     Timestamp, Transition, decide,
@@ -493,6 +493,24 @@ impl TaskRow {
             options: Options::from_code(row.int()?),
             parent: row.opt_id()?.map(TaskId),
         })
+    }
+
+    /// What its handler needs but a checkpoint, when `run` has claimed it.
+    pub(crate) fn claimed(self, run: RunId, task: Task, input: Vec<u8>) -> Claimed {
+        Claimed {
+            id: self.id,
+            run,
+            kind: self.kind,
+            user: self.user,
+            group: self.group,
+            lane: self.lane.of(task.status.work()),
+            options: self.options,
+            parent: self.parent,
+            task,
+            created_at: self.created_at,
+            input,
+            checkpoint: None,
+        }
     }
 
     /// What people see, without what only a look at the checkpoint and the failures tells.

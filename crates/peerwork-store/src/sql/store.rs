@@ -2,11 +2,11 @@
 
 use super::SqlStore;
 use super::engine::{Operation, spawned};
-use super::fault::{Fault, FaultSort};
+use super::fault::Fault;
 use super::hints::{self, Notify};
-use super::ops::claim::{HeldBy, Load, Take};
+use super::ops::claim::{self, Take};
 use super::ops::create::Create;
-use super::ops::end::EndRuns;
+use super::ops::end::{EndRuns, end_all};
 use super::ops::glance::Look;
 use super::ops::lanes::Lanes;
 use super::ops::list::List;
@@ -258,29 +258,12 @@ impl Store for SqlStore {
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
-        let held_by = HeldBy::of(&claim);
         let take = Take::new(claim);
         if take.is_empty() {
             return Ok(Vec::new());
         }
         let engine = self.engine.clone();
-        spawned(Take::NAME, async move {
-            let taken = match engine.write_here(&take).await {
-                // The run id is fresh: whatever it holds was taken by this very claim.
-                Err(fault) if fault.sort == FaultSort::Ambiguous => {
-                    engine.read_here(&held_by).await.map_err(|_| fault)?
-                }
-                other => other?,
-            };
-            if taken.is_empty() {
-                return Ok(Vec::new());
-            }
-            engine
-                .read_here(&Load { taken })
-                .await
-                .map_err(Fault::at_commit)
-        })
-        .await
+        spawned(Take::NAME, async move { claim::claim(&engine, take).await }).await
     }
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {
@@ -302,7 +285,8 @@ impl Store for SqlStore {
         if ends.is_empty() {
             return Ok(Vec::new());
         }
-        self.engine.write(EndRuns { ends }).await
+        let engine = self.engine.clone();
+        spawned(EndRuns::NAME, async move { end_all(&engine, ends).await }).await
     }
 
     async fn held(&self, node: NodeId, limit: usize) -> Result<Vec<(TaskId, RunId)>> {

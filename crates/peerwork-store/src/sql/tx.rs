@@ -234,7 +234,7 @@ impl<'a> Tx<'a> {
             if self.database() == Database::Postgres {
                 push_unnest(&mut sql, table, chunk);
             } else {
-                push_values(&mut sql, width, chunk);
+                sql.values(width, chunk);
             }
             match (duplicate, self.database()) {
                 (OnDuplicate::Fail, _) => {}
@@ -249,23 +249,6 @@ impl<'a> Tx<'a> {
         }
         Ok(affected)
     }
-}
-
-fn push_values(sql: &mut Sql, width: usize, values: Vec<Value>) {
-    sql.push("values ");
-    for (i, value) in values.into_iter().enumerate() {
-        sql.push(match (i, i % width) {
-            (0, _) => "(",
-            (_, 0) => "),(",
-            _ => ",",
-        });
-        if value == Value::Now {
-            sql.now();
-        } else {
-            sql.bind(value);
-        }
-    }
-    sql.push(")");
 }
 
 /// A column of times that are `Now` is written as an expression beside the arrays.

@@ -20,6 +20,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             task: *task,
             row: None,
             leaving: None,
+            left_behind: None,
             born: false,
             ran: false,
             step: None,
@@ -50,6 +51,8 @@ struct Life<'a> {
     row: Option<Row>,
     /// The row that was removed, until the one that takes its place is seen.
     leaving: Option<Row>,
+    /// The row of a finished run, until it is removed, which comes next.
+    left_behind: Option<Row>,
     born: bool,
     /// Whether it was ever claimed.
     ran: bool,
@@ -84,6 +87,12 @@ impl Life<'_> {
             let text = format!("task {}: {status} in {:?}", self.task, new.table);
             self.verdict.find(Promise::IllegalTransitions, text);
         }
+        if let Some(left) = self.left_behind.take() {
+            if change.op == Op::Delete && change.table == left.table {
+                return;
+            }
+            self.wrong(change, &format!("it stayed in {:?} too", left.table));
+        }
         match change.op {
             Op::Insert => self.insert(new, change),
             Op::Update => {
@@ -102,11 +111,14 @@ impl Life<'_> {
     }
 
     fn insert(&mut self, new: Row, change: &Change) {
-        if let Some(row) = self.row {
+        // A success may be written before its row is removed.
+        let is_finish = |row: &Row| (row.table, new.table) == (Table::Running, Table::Done);
+        self.left_behind = self.row.filter(is_finish);
+        if let Some(row) = self.row.filter(|row| !is_finish(row)) {
             let text = format!("it was in {:?} and came to {:?} too", row.table, new.table);
             self.wrong(change, &text);
         }
-        match self.leaving.take() {
+        match self.leaving.take().or(self.left_behind) {
             Some(old) => self.moved(old, new, change),
             None if self.born => {
                 let text = format!("task {} came back from nowhere", self.task);
@@ -332,6 +344,10 @@ impl Life<'_> {
         if let Some(row) = gone {
             let text = format!("task {} vanished while it was {}", self.task, row.status);
             self.verdict.find(Promise::Lost, text);
+        }
+        if let Some(row) = self.left_behind {
+            let text = format!("task {} stayed in {:?} too", self.task, row.table);
+            self.verdict.find(Promise::IllegalTransitions, text);
         }
         if let Some(row) = self.row {
             self.verdict.add(&format!("tasks_{}", row.status), 1);

@@ -1,17 +1,20 @@
-//! Claiming: ready rows of the granted lanes become running ones; then, outside of the transaction, what their
-//! handlers need is read.
+//! Claiming: ready rows of the granted lanes become running ones, and what their handlers need is read: on PostgreSQL in one
+//! statement, elsewhere lane by lane, and after the transaction.
 
-use crate::sql::engine::Operation;
-use crate::sql::fault::Fault;
+use crate::sql::dialect::Dialect;
+use crate::sql::engine::{Engine, Operation};
+use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::moves::{self, Move};
 use crate::sql::rows::{Placed, TaskRow, read, readable, select};
 use crate::sql::tx::Tx;
-use crate::sql::value::Value;
+use crate::sql::value::{Row, Value};
 use crate::{Claim, Claimed};
 use peerwork_core::{
-    BATCH_MAX, Event, Grant, NodeId, Place, Rules, RunId, TaskId, Transition, decide,
+    BATCH_MAX, Event, Grant, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp,
+    Transition, decide,
 };
 use std::collections::HashMap;
+use uuid::Uuid;
 
 /// The move from `ready` to `running`.
 pub(crate) struct Take {
@@ -35,6 +38,11 @@ impl Take {
         Self { claim }
     }
 
+    /// The same in one statement.
+    pub(crate) fn at_once(self) -> TakeAtOnce {
+        TakeAtOnce { claim: self.claim }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.claim.grants.is_empty() || self.claim.kinds.is_empty()
     }
@@ -46,11 +54,7 @@ impl Operation for Take {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Placed>, Fault> {
         let claim = &self.claim;
-        let found = if tx.dialect.capabilities.lateral {
-            all_lanes(tx, claim).await?
-        } else {
-            lane_by_lane(tx, claim).await?
-        };
+        let found = lane_by_lane(tx, claim).await?;
         if found.is_empty() {
             return Ok(found);
         }
@@ -74,47 +78,6 @@ impl Operation for Take {
 const READY: &str = "a task that is to be claimed";
 
 const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
-
-/// The first rows of every granted lane, in one statement.
-async fn all_lanes(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
-    let mut sql = tx.sql("select ");
-    sql.now().push(", c.* from unnest(");
-    sql.bind(Value::Ids(
-        claim
-            .grants
-            .iter()
-            .map(|grant| Some(grant.lane.0))
-            .collect(),
-    ))
-    .push("::uuid[], ");
-    sql.bind(Value::Ints(
-        claim
-            .grants
-            .iter()
-            .map(|grant| Some(grant.tasks as i64))
-            .collect(),
-    ));
-    sql.push(
-        "::bigint[]) g(lane, tasks) cross join lateral (\
-         select r.id, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.lane, r.kind, r.child, r.rank_no, \
-         r.ended_by \
-         from ~ready r where r.lane = g.lane and ",
-    );
-    sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
-    sql.push(ORDER)
-        .push("g.tasks")
-        .for_update_skip_locked()
-        .push(") c where exists (select 1 from ~node where id = ");
-    // Rows are locked one by one as they are asked for: none is locked beyond a batch.
-    sql.bind(claim.node)
-        .push(" and alive = 1) limit ")
-        .bind(BATCH_MAX);
-    let mut rows = tx.fetch(sql).await?;
-    Ok(rows
-        .rows()
-        .filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row)))
-        .collect())
-}
 
 async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
     let mut sql = tx.sql("select count(*) from ~node where id = ");
@@ -141,6 +104,133 @@ async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fau
         found.extend(rows.filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row))));
     }
     Ok(found)
+}
+
+/// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.
+///
+/// The rows are deleted by their places after they were locked, and written again elsewhere. What [`decide`] makes of them is decided
+/// beforehand, for each status: see [`claimed_as`].
+pub(crate) struct TakeAtOnce {
+    claim: Claim,
+}
+
+impl Operation for TakeAtOnce {
+    const NAME: &'static str = Take::NAME;
+    type Answer = Vec<Claimed>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
+        let claim = &self.claim;
+        let lanes = claim.grants.iter().map(|grant| Some(grant.lane.0));
+        let tasks = claim.grants.iter().map(|grant| Some(grant.tasks as i64));
+        let mut sql = tx.sql("with n as materialized (select ");
+        sql.now()
+            .push(" as at), c as materialized (select c.* from unnest(");
+        sql.bind(Value::Ids(lanes.collect())).push("::uuid[], ");
+        sql.bind(Value::Ints(tasks.collect()));
+        sql.push(
+            "::bigint[]) g(lane, tasks) cross join lateral (select r.ctid as place \
+             from ~ready r where r.lane = g.lane and ",
+        );
+        sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
+        let statuses = claimed_as();
+        sql.push(" and r.status in (")
+            .numbers(statuses.iter().map(|(from, _)| from.code()))
+            .push(")")
+            .push(ORDER)
+            .push("g.tasks")
+            .for_update_skip_locked()
+            .push(") c where exists (select 1 from ~node where id = ");
+        // Rows are locked one by one as they are asked for: none is locked beyond a batch.
+        sql.bind(claim.node)
+            .push(" and alive = 1) limit ")
+            .bind(BATCH_MAX);
+        // Without its limit the look-up of the tasks would become a join, and on tables that seem empty read all of them.
+        sql.push(
+            "), d as (delete from ~ready r using c where r.ctid = c.place \
+             returning r.id, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.kind, r.child), \
+             t as materialized (select d.status as was, d.ready_at, d.attempt, d.failures, d.crashes, \
+             d.kind as kind_key, d.child, t.* from d cross join lateral (select * from ~task t where t.id = d.id limit 1) t), \
+             w as (insert into ~running (id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, \
+             ready_at, started_at, child) select t.id, ",
+        );
+        sql.bind(claim.run)
+            .push("::uuid, ")
+            .bind(claim.node)
+            .push("::uuid, t.lane, t.kind_key, t.priority, case t.was");
+        for (from, to) in &statuses {
+            sql.push(" when ")
+                .number(from.code())
+                .push(" then ")
+                .number(to.code());
+        }
+        sql.push(" end, t.attempt + 1, t.failures, t.crashes, t.ready_at, n.at, t.child from t, n) select ")
+            .push(TaskRow::COLUMNS)
+            .push(", t.input, t.was, t.ready_at, t.attempt, t.failures, t.crashes, n.at from t, n");
+        let mut claimed = Vec::new();
+        for mut row in tx.fetch(sql).await?.rows() {
+            claimed.extend(readable(READY, self.read(&mut row)));
+        }
+        self.sort(&mut claimed);
+        Ok(claimed.into_iter().map(|(_, claimed)| claimed).collect())
+    }
+
+    fn is_one_statement(&self, _: &Dialect) -> bool {
+        true
+    }
+}
+
+impl TakeAtOnce {
+    /// A claimed task, with the rank that it had in its lane.
+    fn read(&self, row: &mut Row<'_>) -> Result<(Rank, Claimed), Fault> {
+        let task = TaskRow::read(row)?;
+        let input = row.opt_bytes()?.unwrap_or_default();
+        let (was, ready_at) = (row.status()?, row.time()?);
+        let old = Task {
+            status: was,
+            attempt: row.count()?,
+            failures: row.count()?,
+            crashes: row.count()?,
+            ..Task::new(true, None, ready_at)
+        };
+        let now = row.time()?;
+        let Ok(Transition::To(to)) = decide(&old, &Rules::default(), Event::Claim, now) else {
+            return Err(Fault::moved());
+        };
+        let rank = Rank::new(was, task.priority);
+        Ok((rank, task.claimed(self.claim.run, to, input)))
+    }
+
+    /// In the order in which they are to start.
+    fn sort(&self, claimed: &mut [(Rank, Claimed)]) {
+        let place = |lane| {
+            self.claim
+                .grants
+                .iter()
+                .position(|grant| grant.lane == lane)
+        };
+        claimed.sort_by_cached_key(|(rank, c)| (place(c.lane), *rank, c.task.ready_at, c.id));
+    }
+}
+
+/// What a claim makes of each status; it counts the attempt, and changes nothing else that `ready` or `running` keep.
+fn claimed_as() -> Vec<(Status, Status)> {
+    let sample = |status| Task {
+        status,
+        ..Task::new(true, None, Timestamp(5))
+    };
+    let claim = |status| {
+        let claimed = decide(
+            &sample(status),
+            &Rules::default(),
+            Event::Claim,
+            Timestamp(7),
+        );
+        match claimed {
+            Ok(Transition::To(to)) => Some((status, to.status)),
+            _ => None,
+        }
+    };
+    Status::ALL.into_iter().filter_map(claim).collect()
 }
 
 /// What a run holds, after the answer to its claim was lost.
@@ -195,45 +285,112 @@ impl Operation for Load {
             let task = TaskRow::read(&mut row)?;
             tasks.insert(task.id, (task, row.opt_bytes()?.unwrap_or_default()));
         }
-        let mut checkpoints = self.checkpoints(tx).await?;
         let claimed = self.taken.iter().filter_map(|placed| {
             let (task, input) = tasks.remove(&placed.id)?;
-            Some(Claimed {
-                id: task.id,
-                run: placed.run?,
-                kind: task.kind,
-                user: task.user,
-                group: task.group,
-                lane: placed.lane.of(placed.task.status.work()),
-                options: task.options,
-                parent: task.parent,
-                task: placed.task,
-                created_at: task.created_at,
-                input,
-                checkpoint: checkpoints.remove(&placed.id),
-            })
+            Some(task.claimed(placed.run?, placed.task, input))
         });
         Ok(claimed.collect())
     }
 }
 
-impl Load {
+/// The checkpoints from which claimed tasks go on.
+pub(crate) struct LoadCheckpoints {
     /// A task that is claimed for the first time has none.
-    async fn checkpoints(&self, tx: &mut Tx<'_>) -> Result<HashMap<TaskId, Vec<u8>>, Fault> {
-        let again: Vec<_> = self
-            .taken
-            .iter()
-            .filter(|row| row.task.attempt > 1)
-            .map(|row| row.id.0)
-            .collect();
-        if again.is_empty() {
-            return Ok(HashMap::new());
-        }
+    ids: Vec<Uuid>,
+}
+
+impl LoadCheckpoints {
+    pub(crate) fn of(claimed: &[Claimed]) -> Option<Self> {
+        let again = claimed.iter().filter(|claimed| claimed.task.attempt > 1);
+        let ids: Vec<_> = again.map(|claimed| claimed.id.0).collect();
+        (!ids.is_empty()).then_some(Self { ids })
+    }
+}
+
+impl Operation for LoadCheckpoints {
+    const NAME: &'static str = "read checkpoints";
+    type Answer = HashMap<TaskId, Vec<u8>>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let mut sql = tx.sql("select task_id, data from ~checkpoint where data is not null and ");
-        sql.ids("task_id", again);
+        sql.ids("task_id", self.ids.iter().copied());
         let mut rows = tx.fetch(sql).await?;
         rows.rows()
             .map(|mut row| Ok((TaskId(row.id()?), row.opt_bytes()?.unwrap_or_default())))
             .collect()
+    }
+}
+
+/// Claims, and reads what handlers need.
+pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<Vec<Claimed>, Fault> {
+    let held_by = HeldBy::of(&take.claim);
+    let mut claimed = if engine.dialect.is_at_once() {
+        match engine.write_here(&take.at_once()).await {
+            Err(fault) if fault.sort == FaultSort::Ambiguous => {
+                let taken = engine.read_here(&held_by).await.map_err(|_| fault)?;
+                load(engine, taken).await?
+            }
+            other => other?,
+        }
+    } else {
+        let taken = match engine.write_here(&take).await {
+            // The run id is fresh: whatever it holds was taken by this very claim.
+            Err(fault) if fault.sort == FaultSort::Ambiguous => {
+                engine.read_here(&held_by).await.map_err(|_| fault)?
+            }
+            other => other?,
+        };
+        load(engine, taken).await?
+    };
+    if let Some(checkpoints) = LoadCheckpoints::of(&claimed) {
+        let read = engine.read_here(&checkpoints).await;
+        let mut checkpoints = read.map_err(Fault::at_commit)?;
+        for claimed in &mut claimed {
+            claimed.checkpoint = checkpoints.remove(&claimed.id);
+        }
+    }
+    Ok(claimed)
+}
+
+/// After the claim was committed: an error leaves open whether it was carried out, for whoever asks.
+async fn load(engine: &Engine, taken: Vec<Placed>) -> Result<Vec<Claimed>, Fault> {
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let loaded = engine.read_here(&Load { taken }).await;
+    loaded.map_err(Fault::at_commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_changes_the_status_and_counts_the_attempt() {
+        for (from, to) in claimed_as() {
+            let task = Task {
+                status: from,
+                attempt: 4,
+                failures: 3,
+                crashes: 2,
+                ..Task::new(true, None, Timestamp(5))
+            };
+            let claimed = Task {
+                status: to,
+                attempt: 5,
+                ..task
+            };
+            let decided = decide(&task, &Rules::default(), Event::Claim, Timestamp(7));
+            assert_eq!(decided, Ok(Transition::To(claimed)));
+        }
+        let ready = Status::ALL
+            .into_iter()
+            .filter(|status| status.place() == Place::Ready);
+        let from: Vec<_> = claimed_as().into_iter().map(|(from, _)| from).collect();
+        assert_eq!(
+            from,
+            ready.collect::<Vec<_>>(),
+            "all that is ready is claimable"
+        );
     }
 }

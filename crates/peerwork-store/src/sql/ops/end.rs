@@ -1,7 +1,8 @@
 //! The ends of runs.
 
 use super::failures::{self, Failed};
-use crate::sql::engine::Operation;
+use super::finish::Finish;
+use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::Fault;
 use crate::sql::moves::{self, Move};
 use crate::sql::rows::{by_id, lock_in, table};
@@ -9,8 +10,34 @@ use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{End, Ended};
 use peerwork_core::{Event, Place, RunId, Status, TaskId, Transition, decide};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
+
+/// Ends runs: successful ones first, as many at once as can be. A failure after that is no harm, for a repetition finds what is
+/// recorded.
+pub(crate) async fn end_all(engine: &Engine, ends: Vec<End>) -> Result<Vec<Ended>, Fault> {
+    if !engine.dialect.finishes_unread() {
+        return engine.write_here(&EndRuns { ends }).await;
+    }
+    let finish = Finish::of(&ends);
+    let finished = match finish.is_empty() {
+        true => HashSet::new(),
+        false => engine.write_here(&finish).await?,
+    };
+    let is_finished: Vec<bool> = ends.iter().map(|end| finished.contains(&end.id)).collect();
+    let rest = ends.into_iter().zip(&is_finished).filter(|(_, is)| !**is);
+    let rest: Vec<End> = rest.map(|(end, _)| end).collect();
+    let mut answers = match rest.is_empty() {
+        true => Vec::new(),
+        false => engine.write_here(&EndRuns { ends: rest }).await?,
+    }
+    .into_iter();
+    let answer = |is: bool| match is {
+        true => Ended::Recorded(Status::Finished),
+        false => answers.next().expect("an answer for each"),
+    };
+    Ok(is_finished.into_iter().map(answer).collect())
+}
 
 pub(crate) struct EndRuns {
     pub ends: Vec<End>,

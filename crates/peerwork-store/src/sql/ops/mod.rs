@@ -6,6 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod failures;
+pub(crate) mod finish;
 pub(crate) mod glance;
 pub(crate) mod lanes;
 pub(crate) mod list;

@@ -3,30 +3,13 @@
 
 use super::databases::TestDatabase;
 use super::script::{NODE, OK, card, end_of, name, task};
-use crate::sql::SqlStore;
-use crate::sql::engine::Operation;
 use crate::sql::link::Pool;
-use crate::sql::ops::claim::Take;
-use crate::sql::ops::end::EndRuns;
-use crate::sql::tx::Tx;
 use crate::*;
 use peerwork_core::*;
 use uuid::Uuid;
 
 const TASKS: u128 = 20;
 const RUN: RunId = RunId(Uuid::from_u128(800));
-
-/// As the engine's `write`, without other tries: a wait for a lock that is not given up is an error.
-async fn write<O: Operation>(store: &SqlStore, operation: O) -> O::Answer {
-    let mut lease = store.engine.connections.lease().await.expect("lease");
-    let own = lease.are_own();
-    let mut tx = Tx::new(lease.link(), store.engine.dialect.clone(), O::NAME);
-    tx.begin(own).await.expect("begin");
-    let answer = operation.run(&mut tx).await.expect(O::NAME);
-    tx.commit().await.expect("commit");
-    lease.sound();
-    answer
-}
 
 /// Ann has the first half of the tasks, Bob the rest; his rows are locked by somebody, first as ready, then as running.
 async fn only_what_is_moved_is_locked(database: Database) {
@@ -72,7 +55,7 @@ async fn only_what_is_moved_is_locked(database: Database) {
     link.run(lock("ready", "peerwork_ready_id"))
         .await
         .expect("lock what is ready");
-    let claimed = write(store, Take::new(claim("ann"))).await;
+    let claimed = store.claim(claim("ann")).await.expect("claim");
     assert_eq!(claimed.len() as u128, TASKS / 2);
     link.run("rollback".to_owned()).await.expect("unlock");
 
@@ -82,7 +65,7 @@ async fn only_what_is_moved_is_locked(database: Database) {
         .expect("lock what runs");
     let ends = claimed.iter().map(|task| end_of(task.id, RUN, OK));
     let ends = ends.collect();
-    let ended = write(store, EndRuns { ends }).await;
+    let ended = store.end(ends).await.expect("end");
     assert_eq!(ended.len() as u128, TASKS / 2);
     link.run("rollback".to_owned()).await.expect("unlock");
     other.sound();

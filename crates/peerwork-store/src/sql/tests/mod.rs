@@ -13,6 +13,7 @@
 
 mod databases;
 mod explain;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod locks;
 mod plans;
 mod recorder;

@@ -135,6 +135,7 @@ const MEANT: &[Meant] = &[
         also_filled: false,
         _why: "it is asked once in a while, for each node that died a day ago",
     },
+    always(Sqlite, "finish", "SCAN (subquery-1)", ALL_OF_IT),
     always(Sqlite, "lanes", "SCAN l", STEPS),
     always(Sqlite, "sweep", "SCAN h", STEPS),
     always(

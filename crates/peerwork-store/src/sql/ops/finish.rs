@@ -1,0 +1,219 @@
+//! The most frequent end of a run, success, without reading a row.
+//!
+//! What becomes of such a task is decided by [`decide`] like everything else, only beforehand: where success changes nothing but the
+//! status, whatever the rules, the rows are written from themselves under a guard of those statuses and the fence. Whatever is
+//! not so (a child, a deletion under way, a superseded run, a repetition) is left to [`EndRuns`](super::end::EndRuns), which reads
+//! and decides row by row.
+
+use crate::End;
+use crate::sql::dialect::{Dialect, Sql};
+use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
+use crate::sql::moves;
+use crate::sql::rows::DONE;
+use crate::sql::tx::Tx;
+use crate::sql::value::{Sort, Value};
+use peerwork_core::{
+    BATCH_BYTES_MAX, Event, Place, Rules, Status, Task, TaskId, Timestamp, Transition, decide,
+};
+use std::collections::{HashMap, HashSet};
+
+const SUCCESS: Event = Event::Ok { forget: false };
+
+/// Successful runs, of different tasks.
+pub(crate) struct Finish {
+    ends: Vec<End>,
+}
+
+impl Finish {
+    /// Those of `ends` for which this may be the way.
+    pub(crate) fn of(ends: &[End]) -> Self {
+        let (mut times, mut bytes) = (HashMap::with_capacity(ends.len()), 0);
+        for end in ends {
+            *times.entry(end.id).or_insert(0) += 1;
+        }
+        let is_plain = |end: &&End| {
+            bytes += end.output.as_ref().map_or(0, Vec::len);
+            // Several ends of one task are recorded in their order.
+            end.event == SUCCESS && bytes <= BATCH_BYTES_MAX && times[&end.id] == 1
+        };
+        let mut ends: Vec<_> = ends.iter().filter(is_plain).cloned().collect();
+        // All who lock rows do so in this order.
+        ends.sort_unstable_by_key(|end| end.id);
+        Self { ends }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// `(id, run, output)` of each.
+    fn values(&self) -> Vec<Value> {
+        let row = |end: &End| [end.id.into(), end.run.into(), end.output.clone().into()];
+        self.ends.iter().flat_map(row).collect()
+    }
+
+    /// One statement: the rows are found by their keys, deleted by their places, and written again elsewhere. The plan cannot
+    /// be another one, whatever the statistics say.
+    async fn at_once(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
+        let mut sql = tx.sql("with n as materialized (select ");
+        sql.now()
+            .push(" as at), k as materialized (select r.place, u.output from ")
+            .unnest(&[Sort::Id, Sort::Id, Sort::Bytes], self.values())
+            .push(
+                " u(id, run_id, output) cross join lateral (select r.ctid as place from ~running r \
+                 where r.id = u.id and ",
+            );
+        push_fence(&mut sql);
+        sql.push(
+            " for update) r), d as (delete from ~running r using k where r.ctid = k.place returning r.*, k.output), \
+             w as (insert into ~done ",
+        );
+        push_columns(&mut sql);
+        sql.push(" select ");
+        push_row(&mut sql, |sql| sql.push("n.at"));
+        sql.push(", r.output from d r, n) select id from d");
+        let mut rows = tx.fetch(sql).await?;
+        rows.rows().map(|mut row| Ok(TaskId(row.id()?))).collect()
+    }
+
+    /// On SQLite, where nobody else writes: two statements in a transaction, and a third one where not all are as they should be.
+    async fn in_turn(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
+        tx.now().await?;
+        let mut finished = HashSet::with_capacity(self.ends.len());
+        let sizes = tx.dialect.chunks(self.ends.len(), 3);
+        let mut rest = self.ends.as_slice();
+        for size in sizes {
+            let (ends, later) = rest.split_at(size);
+            rest = later;
+            let chunk = Self {
+                ends: ends.to_vec(),
+            };
+            let written = chunk.insert(tx).await?;
+            let ids: Vec<_> = if written == ends.len() as u64 {
+                ends.iter().map(|end| end.id.0).collect()
+            } else {
+                chunk.written(tx).await?
+            };
+            if ids.len() as u64 != written {
+                return Err(Fault::moved());
+            }
+            finished.extend(ids.iter().copied().map(TaskId));
+            moves::delete(tx, Place::Running, ids).await?;
+        }
+        Ok(finished)
+    }
+
+    async fn insert(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
+        let now = tx.now().await?;
+        let mut sql = tx.sql("insert into ~done ");
+        push_columns(&mut sql);
+        sql.push(" select ");
+        push_row(&mut sql, |sql| sql.bind(now));
+        sql.push(
+            ", u.output from (select column1 as id, column2 as run_id, column3 as output from (",
+        );
+        sql.values(3, self.values());
+        sql.push(")) u cross join ~running r on r.id = u.id and ");
+        push_fence(&mut sql);
+        tx.execute(sql).await
+    }
+
+    /// Of these, the tasks that were written: they fulfil the same condition, and nobody else can have changed them.
+    async fn written(&self, tx: &mut Tx<'_>) -> Result<Vec<uuid::Uuid>, Fault> {
+        let mut sql = tx.sql("select r.id, r.run_id from ~running r");
+        sql.push(" where ")
+            .ids("r.id", self.ends.iter().map(|end| end.id.0))
+            .push(" and ");
+        push_guard(&mut sql);
+        let runs: HashSet<_> = self.ends.iter().map(|end| (end.id.0, end.run.0)).collect();
+        let mut ids = Vec::new();
+        for mut row in tx.fetch(sql).await?.rows() {
+            let found = (row.id()?, row.id()?);
+            if runs.contains(&found) {
+                ids.push(found.0);
+            }
+        }
+        Ok(ids)
+    }
+}
+
+impl Operation for Finish {
+    const NAME: &'static str = "finish runs";
+    /// Those that are recorded now.
+    type Answer = HashSet<TaskId>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
+        if tx.dialect.is_at_once() {
+            self.at_once(tx).await
+        } else {
+            self.in_turn(tx).await
+        }
+    }
+
+    fn is_one_statement(&self, dialect: &Dialect) -> bool {
+        dialect.is_at_once()
+    }
+}
+
+fn push_columns(sql: &mut Sql) {
+    sql.push("(");
+    for (i, column) in DONE.columns.iter().enumerate() {
+        sql.push(if i > 0 { "," } else { "" }).push(column.0);
+    }
+    sql.push(")");
+}
+
+/// The values of all columns of `done` but the output, out of `r`, in their order.
+fn push_row(sql: &mut Sql, now: impl FnOnce(&mut Sql) -> &mut Sql) {
+    sql.push("r.id, ")
+        .number(Status::Finished.code())
+        .push(", r.run_id, r.node, r.started_at, ");
+    now(sql).push(", r.ready_at, r.attempt, r.failures, r.crashes");
+}
+
+/// The fence, and [`push_guard`].
+fn push_fence(sql: &mut Sql) {
+    sql.push("r.run_id = u.run_id and ");
+    push_guard(sql);
+}
+
+/// That success changes nothing but the status. The end of a child is told to its parent besides.
+fn push_guard(sql: &mut Sql) {
+    let statuses = finished_from().into_iter().map(Status::code);
+    sql.push("r.status in (")
+        .numbers(statuses)
+        .push(") and r.child = 0");
+}
+
+/// The statuses of held tasks which success turns into finished ones, and changes nothing else.
+fn finished_from() -> Vec<Status> {
+    let sample = |status| Task {
+        status,
+        attempt: 3,
+        failures: 2,
+        crashes: 1,
+        ..Task::new(true, None, Timestamp(5))
+    };
+    let is_plain = |status: &Status| {
+        let task = sample(*status);
+        let finished = Task {
+            status: Status::Finished,
+            ..task
+        };
+        status.is_held()
+            && decide(&task, &Rules::default(), SUCCESS, Timestamp(7))
+                == Ok(Transition::To(finished))
+    };
+    Status::ALL.into_iter().filter(is_plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn success_finishes_what_runs_or_is_to_pause_and_nothing_else() {
+        assert_eq!(finished_from(), [Status::Running, Status::Pausing]);
+    }
+}
