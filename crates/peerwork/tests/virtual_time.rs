@@ -3,8 +3,9 @@
 use peerwork::*;
 use peerwork_store::{MemoryStore, Store};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 /// Saves a number, says that it runs, and waits to be told to stop.
@@ -70,26 +71,68 @@ impl Cluster {
         self.running.acquire_many(runs).await.unwrap().forget();
     }
 
-    async fn node(&self, label: &str) -> Node {
+    fn builder(&self, label: &str) -> NodeBuilder {
         let hold = Hold {
             running: self.running.clone(),
         };
-        let builder = Node::builder(self.store.clone())
+        Node::builder(self.store.clone())
             .env(self.env.clone())
-            .register(hold);
-        builder
+            .register(hold)
             .label(label)
             .lease(self.lease)
             .slots(4)
-            .start()
-            .await
-            .unwrap()
+    }
+
+    async fn node(&self, label: &str) -> Node {
+        self.builder(label).start().await.unwrap()
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn ga_12_a_killed_nodes_task_goes_on_elsewhere_within_ttl_and_a_beat_and_a_second() {
     rescue_in_time(Cluster::new(1)).await;
+}
+
+/// Grants what the first claim asks for, and panics at the second.
+struct Fragile {
+    has_granted: AtomicBool,
+    panics: Arc<Notify>,
+}
+
+impl Policy for Fragile {
+    fn grant(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+        if self.has_granted.swap(true, Ordering::Relaxed) {
+            self.panics.notify_one();
+            panic!("a policy that panics");
+        }
+        Fifo.grant(lanes, free)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_claimer_panics_leaves_its_tasks_to_its_peers() {
+    let cluster = Cluster::new(1);
+    let panics = Arc::new(Notify::new());
+    let fragile = Fragile {
+        has_granted: AtomicBool::new(false),
+        panics: panics.clone(),
+    };
+    let first = cluster.builder("first").policy(fragile);
+    let first = first.start().await.unwrap();
+    let client = Client::connect_in(cluster.store.clone(), cluster.env.clone());
+    let client = client.await.unwrap();
+    client.create(Hold::task(())).await.unwrap();
+    cluster.begun(1).await;
+    // It panics over this one.
+    client.create(Hold::task(())).await.unwrap();
+    panics.notified().await;
+    let second = cluster.node("second").await;
+    let bound = Duration::from_millis(LEASE.ttl_ms + LEASE.beat_ms + 1_000);
+    let begun = tokio::time::timeout(bound, cluster.begun(2)).await;
+    assert!(begun.is_ok(), "it goes on half alive");
+    assert_eq!(second.holds().len(), 2);
+    let report = first.drain().await;
+    assert!(report.took < Duration::from_secs(1), "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]

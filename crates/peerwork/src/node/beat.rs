@@ -11,7 +11,7 @@ pub(super) fn start(core: Arc<Core>, database: Database, card: NodeCard) -> std:
     if database.is_local() {
         // The simulated cluster drives the same machine on its one runtime.
         let store = core.store.clone();
-        core.spawn(beat(core.clone(), store, card));
+        core.spawn_duty("beat", beat(core.clone(), store, card));
         return Ok(());
     }
     let name = format!("peerwork-beat-{}", &card.id.to_string()[..8]);
@@ -26,12 +26,13 @@ pub(super) fn start(core: Arc<Core>, database: Database, card: NodeCard) -> std:
                 return;
             }
         };
-        runtime.block_on(async move {
+        let node = core.clone();
+        runtime.block_on(node.fulfil("beat", async move {
             match database.own_store(1) {
                 Ok(store) => beat(core, store, card).await,
                 Err(error) => tracing::error!(%error, "no connection for the heartbeat; the node will fence itself"),
             }
-        });
+        }));
     })?;
     Ok(())
 }

@@ -7,11 +7,13 @@ use crate::batch::Batcher;
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
+use futures_util::FutureExt;
 use peerwork_core::crowd::{self, Restraint};
 use peerwork_core::{BATCH_MAX, Credits, Mono, Name, Policy, Rules, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -121,6 +123,31 @@ impl Core {
         F: Future<Output: Send> + Send + 'static,
     {
         self.tasks.spawn(self.client.env.contain(part))
+    }
+
+    /// Starts a part without which the node must not go on: a panic in it ends the node.
+    pub fn spawn_duty(
+        self: &Arc<Self>,
+        name: &'static str,
+        duty: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let core = self.clone();
+        self.spawn(async move { core.fulfil(name, duty).await });
+    }
+
+    /// Does a duty to its end. If it panics, so does the node: half alive it would keep its tasks from its peers.
+    pub async fn fulfil(&self, name: &'static str, duty: impl Future<Output = ()>) {
+        if AssertUnwindSafe(duty).catch_unwind().await.is_err() {
+            tracing::error!(node = %self.lease.node(), duty = name, "panicked; this node ends, and its peers take its tasks over");
+            self.fall();
+        }
+    }
+
+    /// Ends the node as a crash would: it beats no more, its handlers are dropped, and nothing is recorded.
+    pub fn fall(&self) {
+        self.draining.cancel();
+        self.ended.cancel();
+        self.kill_all(Reason::LeaseLost);
     }
 
     /// A client of this node.

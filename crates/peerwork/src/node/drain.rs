@@ -56,7 +56,9 @@ pub(super) async fn run(core: &Arc<Core>, deadline: Duration) -> DrainReport {
 
 async fn wait_until_empty(core: &Core, deadline: Duration) {
     let until = tokio::time::Instant::now() + deadline;
-    while (core.held() > 0 || core.is_claiming()) && tokio::time::Instant::now() < until {
+    // What a node holds that has ended before, by a panic of its own, never ends.
+    let busy = || (core.held() > 0 || core.is_claiming()) && !core.ended.is_cancelled();
+    while busy() && tokio::time::Instant::now() < until {
         tokio::time::sleep(LOOK).await;
     }
 }

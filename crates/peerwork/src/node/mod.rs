@@ -108,9 +108,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.core.draining.cancel();
-        self.core.ended.cancel();
-        self.core.kill_all(crate::Reason::LeaseLost);
+        self.core.fall();
     }
 }
 
@@ -286,12 +284,12 @@ impl NodeBuilder {
         beat::start(core.clone(), self.database, card).map_err(|error| {
             Error::invalid(format!("cannot start the heartbeat's thread: {error}"))
         })?;
-        core.spawn(listen(core.clone()));
-        core.spawn(relay(core.clone()));
-        core.spawn(pulse::run(core.clone()));
-        core.spawn(fence::run(core.clone()));
-        core.spawn(upkeep::run(core.clone()));
-        core.spawn(claimer::run(core.clone()));
+        core.spawn_duty("listen", listen(core.clone()));
+        core.spawn_duty("relay", relay(core.clone()));
+        core.spawn_duty("pulse", pulse::run(core.clone()));
+        core.spawn_duty("fence", fence::run(core.clone()));
+        core.spawn_duty("upkeep", upkeep::run(core.clone()));
+        core.spawn_duty("claimer", claimer::run(core.clone()));
         Ok(Node {
             core,
             drain_deadline: self.drain_deadline,
