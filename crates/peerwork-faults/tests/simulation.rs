@@ -34,6 +34,7 @@ fn simulate(from: u64) {
         "outage",
         "restored",
         "conflict",
+        "read only",
         "hint lost",
         "hint doubled",
         "hint late",

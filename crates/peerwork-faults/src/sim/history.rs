@@ -55,8 +55,12 @@ struct Record {
     deleted: BTreeSet<TaskId>,
     created: BTreeSet<TaskId>,
     cleaned: BTreeSet<TaskId>,
-    /// When each node's last beat was written, with its ttl.
-    beats: BTreeMap<NodeId, (u64, u64)>,
+    /// Each node's last beat that was written: its number, when that was, and the ttl.
+    beats: BTreeMap<NodeId, (u64, u64, u64)>,
+    /// The run whose end each task was left by, until it goes on.
+    ended_by: BTreeMap<TaskId, RunId>,
+    /// How many tasks each node has claimed.
+    claims: BTreeMap<NodeId, u64>,
     /// Whether what happens is also kept in words.
     verbose: bool,
     /// Whether the database has lost acknowledged commits: then only class S* is asserted, and I30.
@@ -216,8 +220,8 @@ impl History {
         });
     }
 
-    pub fn beat_written(&self, node: NodeId, now: u64, ttl_ms: u64) {
-        self.with(|record| record.beats.insert(node, (now, ttl_ms)));
+    pub fn beat_written(&self, node: NodeId, seq: u64, now: u64, ttl_ms: u64) {
+        self.with(|record| record.beats.insert(node, (seq, now, ttl_ms)));
     }
 
     /// A node has an answer to its beat: the lease is renewed, or it is not.
@@ -236,12 +240,23 @@ impl History {
         });
     }
 
-    /// The database went back to these nodes' beats and these tasks.
-    pub fn restored(&self, beats: &BTreeMap<NodeId, u64>, rows: Vec<(TaskId, Seen)>) {
+    /// When the node's newest acknowledged beat was sent.
+    pub fn heard(&self, node: NodeId) -> u64 {
+        self.with(|record| record.leases.get(&node).map_or(0, |lease| lease.since))
+    }
+
+    /// The database went back to these nodes' beats and these tasks; those of the nodes that are alive there.
+    pub fn restored(
+        &self,
+        beats: &BTreeMap<NodeId, u64>,
+        alive: &BTreeSet<NodeId>,
+        rows: Vec<(TaskId, Seen)>,
+    ) {
         self.happened("restored", rows.len());
         self.with(|record| {
             record.lossy = true;
             record.rows = rows.into_iter().collect();
+            record.dead.retain(|node| !alive.contains(node));
             for (node, lease) in &mut record.leases {
                 if beats.get(node).is_none_or(|seq| *seq < lease.acknowledged) {
                     lease.memory = Memory::Lost;
@@ -264,6 +279,28 @@ impl History {
                 record.violate("I1", what);
             }
         });
+    }
+
+    /// The end of a run was written, whether or not the answer arrives.
+    pub fn end_recorded(&self, id: TaskId, run: RunId) {
+        self.with(|record| record.ended_by.insert(id, run));
+    }
+
+    /// The end of a run was refused: it does not hold the task.
+    pub fn end_refused(&self, id: TaskId, run: RunId) {
+        self.happened("end refused", (id, run));
+        self.with(|record| {
+            if record.ended_by.get(&id) == Some(&run) {
+                let what =
+                    format!("the end of run {run} of task {id} was recorded, and is refused now");
+                record.violate("I18", what);
+            }
+        });
+    }
+
+    /// How many tasks the node has claimed so far.
+    pub fn claims(&self, node: NodeId) -> u64 {
+        self.with(|record| record.claims.get(&node).copied().unwrap_or_default())
     }
 
     /// A run's node has the answer that the run is to stop.
@@ -313,13 +350,24 @@ impl History {
         });
     }
 
-    pub fn declared_dead(&self, node: NodeId, now: u64) {
+    /// A peer's declaration was written that `node` is dead, after beat `seq`. `is_justified`: by what that peer has read.
+    pub fn declared_dead(&self, node: NodeId, seq: u64, is_justified: bool, now: u64) {
         self.happened("declared dead", (node, now));
         self.with(|record| {
             record.dead.insert(node);
-            let Some((beat, ttl_ms)) = record.beats.get(&node).copied() else {
+            if !is_justified {
+                let what =
+                    format!("node {node} was declared dead by a peer that has not watched it");
+                record.violate("I21", what);
+            }
+            let Some((written, beat, ttl_ms)) = record.beats.get(&node).copied() else {
                 return;
             };
+            if written != seq {
+                let what =
+                    format!("node {node} was declared dead after beat {seq}; it was at {written}");
+                record.violate("I21", what);
+            }
             if now - beat < ttl_ms * 1_000 {
                 let late = now - beat;
                 let what = format!("node {node} was declared dead {late} us after its beat");
@@ -430,9 +478,25 @@ impl Record {
         if from.is_final() && from != to && call != "steer" && call != "prune" {
             self.violate("I8", say());
         }
+        if call != "end" && from != to {
+            // Claimed again, or moved on by somebody: that run is forgotten.
+            self.ended_by.remove(&id);
+        }
         let claimed = !from.is_held() && to.is_held();
         if let (true, Some(run), Some(node)) = (claimed, after.run, after.node) {
             self.nodes.insert(run, node);
+            *self.claims.entry(node).or_default() += 1;
+            if self.dead.contains(&node) {
+                self.violate("I20", format!("{}, for node {node}, which is dead", say()));
+            }
+        }
+        let is_handed_over = matches!(to, Status::Resuming | Status::CleanupQueued)
+            && matches!(from, Status::Running | Status::Cleaning);
+        let charged = |task: &peerwork_core::Task| (task.failures, task.crashes);
+        if call == "end" && is_handed_over && charged(&after.task) != charged(&before.task) {
+            let (old, new) = (charged(&before.task), charged(&after.task));
+            let what = format!("{}, (failures, crashes) {old:?} -> {new:?}", say());
+            self.violate("I23", what);
         }
         if call == "sweep" && before.node.is_none_or(|node| !self.dead.contains(&node)) {
             self.violate(

@@ -3,10 +3,13 @@
 //! Every change is checked as it happens. Two runs of one seed make the same history. Frozen and crashed machines stop at an
 //! `.await`: what a machine does between two of them is not torn apart here (`real` does that).
 
+mod database;
 mod history;
+mod panics;
 mod points;
 mod scale;
 mod store;
+mod watching;
 mod work;
 mod world;
 
@@ -69,6 +72,13 @@ impl Plan {
             .start_paused(true)
             .build()
             .expect("a runtime without input and output needs nothing of the machine");
-        runtime.block_on(world::run(self))
+        let (mut report, panics) = panics::seen_in(|| runtime.block_on(world::run(self)));
+        // Nothing excuses one, lost history neither.
+        let violations = panics.into_iter().map(|what| Violation {
+            invariant: "panic",
+            what,
+        });
+        report.violations.extend(violations);
+        report
     }
 }

@@ -1,6 +1,7 @@
 //! Crash points, enumerated: one small scenario in which a node crashes at each of its store calls in turn, before and
 //! after the call was carried out, and a second node takes over.
 
+use super::database::Database;
 use super::history::{History, Report};
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
@@ -53,7 +54,11 @@ async fn scenario(seed: u64, point: CrashPoint) -> (bool, Report) {
     let (first, faults) = node(&env, &store, &history).await;
     faults.crash_at(point.call, point.carried_out);
     let (_second, _) = node(&env, &store, &history).await;
-    let plain = Faults::new(env.clone(), Machine::default(), Arc::default());
+    let plain = Faults::new(
+        env.clone(),
+        Machine::default(),
+        Arc::new(Database::new(LEASE)),
+    );
     let people: Arc<dyn Store> = FaultyStore::new(store.clone(), history.clone(), plain);
     let client = Client::connect_in(people, env.clone())
         .await
@@ -112,7 +117,7 @@ async fn scenario(seed: u64, point: CrashPoint) -> (bool, Report) {
 
 async fn node(env: &Env, store: &MemoryStore, history: &History) -> (Node, Arc<Faults>) {
     let machine = Machine::default();
-    let faults = Faults::new(env.clone(), machine.clone(), Arc::default());
+    let faults = Faults::new(env.clone(), machine.clone(), Arc::new(Database::new(LEASE)));
     let faulty: Arc<dyn Store> = FaultyStore::new(store.clone(), history.clone(), faults.clone());
     let count = Count {
         env: env.clone(),

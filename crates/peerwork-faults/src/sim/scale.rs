@@ -1,5 +1,6 @@
 //! Large clusters: what each node asks of the database when nothing happens, when there is work, and when many nodes die.
 
+use super::database::Database;
 use super::history::{History, Report};
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
@@ -91,7 +92,11 @@ impl Cluster {
             MemoryStore::with_clock(move || Timestamp(clock.now().0 as i64 + 1_000_000_000));
         store.start_audit();
         let history = History::new();
-        let faults = Faults::new(env.clone(), Machine::default(), Arc::default());
+        let faults = Faults::new(
+            env.clone(),
+            Machine::default(),
+            Arc::new(Database::new(LEASE)),
+        );
         let their_store: Arc<dyn Store> = FaultyStore::new(store.clone(), history.clone(), faults);
         let people = Client::connect_in(their_store, env.clone()).await;
         Self {
@@ -108,7 +113,7 @@ impl Cluster {
         for _ in 0..nodes {
             let machine = Machine::default();
             let env = self.env.on(&machine);
-            let faults = Faults::new(self.env.clone(), machine, Arc::default());
+            let faults = Faults::new(self.env.clone(), machine, Arc::new(Database::new(LEASE)));
             let store: Arc<dyn Store> =
                 FaultyStore::new(self.store.clone(), self.history.clone(), faults.clone());
             let count = Count {

@@ -4,7 +4,9 @@
 //!
 //! A call under way belongs to the network: it goes on while its machine is frozen or gone.
 
+use super::database::Database;
 use super::history::History;
+use super::watching::Watching;
 use async_trait::async_trait;
 use peerwork::{Env, Machine};
 use peerwork_core::{
@@ -28,8 +30,8 @@ pub(super) struct Faults {
     /// Calls in a thousand that fail, in one way or another.
     per_mille: AtomicU32,
     cut_off: AtomicBool,
-    /// Counts the connections' ends: a database that fails over answers nothing that was under way.
-    failovers: Arc<AtomicU32>,
+    database: Arc<Database>,
+    watching: Mutex<Watching>,
     /// The machine crashes at this call from now, before (false) or after (true) it was carried out.
     fuse: Mutex<Option<(u32, bool)>>,
     /// How often each call was made.
@@ -37,13 +39,14 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub fn new(env: Env, machine: Machine, failovers: Arc<AtomicU32>) -> Arc<Self> {
+    pub fn new(env: Env, machine: Machine, database: Arc<Database>) -> Arc<Self> {
         Arc::new(Self {
             env,
             machine,
             per_mille: AtomicU32::new(0),
             cut_off: AtomicBool::new(false),
-            failovers,
+            database,
+            watching: Mutex::default(),
             fuse: Mutex::default(),
             calls: Mutex::default(),
         })
@@ -65,6 +68,11 @@ impl Faults {
     fn count(&self, call: &'static str) {
         let mut calls = self.calls.lock().expect("no panic under the lock");
         *calls.entry(call).or_default() += 1;
+    }
+
+    /// No call crashes it any more.
+    pub fn disarm(&self) {
+        *self.fuse.lock().expect("no panic under the lock") = None;
     }
 
     /// How often each call was made since the last call of this.
@@ -123,7 +131,11 @@ impl FaultyStore {
         }
         // Every call takes a moment, never the same.
         tokio::time::sleep(Duration::from_micros(200 + u64::from(dice))).await;
-        let rate = self.faults.per_mille.load(Ordering::Relaxed);
+        let mut rate = self.faults.per_mille.load(Ordering::Relaxed);
+        if call == "declare dead" && rate > 0 {
+            // Whoever is accused is to have time to come back.
+            rate = rate.max(500);
+        }
         match self.faults.env.random() % 1_000 {
             n if n >= rate => Fate::Passes,
             n if n % 4 == 0 => {
@@ -140,10 +152,8 @@ impl FaultyStore {
             }
             _ => {
                 self.history.happened("stalled", call);
-                tokio::time::sleep(Duration::from_millis(u64::from(
-                    self.faults.env.random() % 2_000,
-                )))
-                .await;
+                let time = u64::from(self.faults.env.random() % 2_000);
+                tokio::time::sleep(Duration::from_millis(time)).await;
                 Fate::Passes
             }
         }
@@ -193,16 +203,21 @@ impl FaultyStore {
         call: &'static str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let failovers = self.faults.failovers.load(Ordering::Relaxed);
+        let database = &self.faults.database;
+        let failovers = database.failovers();
         let fate = self.fate(call).await;
         if self.faults.machine.is_crashed() && self.faults.env.random().is_multiple_of(2) {
             return Err(lost());
         }
-        let failed_over = || self.faults.failovers.load(Ordering::Relaxed) != failovers;
+        let failed_over = || database.failovers() != failovers;
         match fate {
             Fate::FailsBefore => Err(lost()),
             Fate::Conflicts => Err(conflict()),
             Fate::Passes | Fate::FailsAfter if failed_over() => Err(lost()),
+            Fate::Passes | Fate::FailsAfter if database.refuses(call) => {
+                self.history.happened("read only", call);
+                Err(read_only())
+            }
             Fate::FailsAfter => {
                 let answer = work.await;
                 self.log(call, answer).await?;
@@ -225,6 +240,13 @@ impl FaultyStore {
 
 fn lost() -> Error {
     Error::new(ErrorKind::Transient, "simulated: the connection was lost")
+}
+
+fn read_only() -> Error {
+    Error::new(
+        ErrorKind::Transient,
+        "simulated: the database can be read and not written",
+    )
 }
 
 fn conflict() -> Error {
@@ -340,7 +362,7 @@ impl Store for FaultyStore {
         let written = async move {
             let answer = me.inner.beat(node, pulse, ttl_ms).await;
             if let Ok(BeatAnswer::Renewed) = answer {
-                me.history.beat_written(node, me.time(), ttl_ms);
+                me.history.beat_written(node, pulse.seq, me.time(), ttl_ms);
             }
             answer
         };
@@ -358,11 +380,16 @@ impl Store for FaultyStore {
     }
 
     async fn declare_dead(&self, node: NodeId, seq: u64) -> Result<bool> {
-        // Judged when it is written, whether or not the answer arrives.
+        // What it has read counts when it says so; it is judged when it is written, whether or not the answer arrives.
+        let is_justified = {
+            let watching = self.faults.watching.lock();
+            let watching = watching.expect("no panic under the lock");
+            watching.justifies(self.faults.database.lease, self.time(), node, seq)
+        };
         call!(self, "declare dead", me => async {
             let answer = me.inner.declare_dead(node, seq).await;
             if let Ok(true) = answer {
-                me.history.declared_dead(node, me.time());
+                me.history.declared_dead(node, seq, is_justified, me.time());
             }
             answer
         })
@@ -373,7 +400,21 @@ impl Store for FaultyStore {
     }
 
     async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
-        call!(self, "glance", me => me.inner.glance(node, width))
+        let glance = call!(self, "glance", me => me.inner.glance(node, width))?;
+        let peers: Vec<_> = glance
+            .peers
+            .iter()
+            .map(|(peer, seq, ..)| (*peer, *seq))
+            .collect();
+        let heard = self.history.heard(node);
+        let mut watching = self
+            .faults
+            .watching
+            .lock()
+            .expect("no panic under the lock");
+        watching.read(self.faults.database.lease, self.time(), heard, &peers);
+        drop(watching);
+        Ok(glance)
     }
 
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
@@ -427,9 +468,9 @@ impl Store for FaultyStore {
                         let what = format!("an end of run {run} was accepted, which does not hold task {id}");
                         me.history.violation("I1", what);
                     }
-                    Ended::Recorded(_) => {}
+                    Ended::Recorded(_) => me.history.end_recorded(*id, *run),
                     Ended::Already(_) => me.history.happened("end repeated", (id, run)),
-                    Ended::Lost => me.history.happened("end refused", (id, run)),
+                    Ended::Lost => me.history.end_refused(*id, *run),
                 }
             }
             Ok(answers)

@@ -74,6 +74,12 @@ impl Count {
         while at < *run.input() {
             tokio::time::sleep(Duration::from_millis(u64::from(self.env.random() % 3_000))).await;
             at += 1;
+            if self.env.random().is_multiple_of(2) {
+                // Written by itself if the upkeep looks before the save, and with that otherwise.
+                run.progress(at, *run.input());
+                tokio::time::sleep(Duration::from_millis(u64::from(self.env.random() % 1_500)))
+                    .await;
+            }
             let saved = run.save(&at).await;
             // Also a save that tells to stop is durable, unless the run has lost its task.
             match &saved {

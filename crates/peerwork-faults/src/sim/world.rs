@@ -1,5 +1,6 @@
 //! What happens to the cluster: nodes come, drain, crash and are cut off; people create and steer; then peace.
 
+use super::database::Database;
 use super::history::{History, Report};
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
@@ -9,7 +10,7 @@ use peerwork_core::{Status, Timestamp};
 use peerwork_store::{MemoryStore, Seen, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub(super) const LEASE: LeaseTimes = LeaseTimes {
@@ -21,6 +22,9 @@ pub(super) const LEASE: LeaseTimes = LeaseTimes {
 /// How long the world gets to come to its end when the faults have stopped.
 const PEACE: Duration = Duration::from_secs(600);
 
+/// More tasks than all nodes together have slots for: a node starts at once what it has claimed.
+const PLENTY: usize = 40;
+
 struct World {
     plan: Plan,
     env: Env,
@@ -31,7 +35,7 @@ struct World {
     jump: Arc<AtomicI64>,
     /// The furthest that it ever was ahead.
     furthest: AtomicI64,
-    failovers: Arc<AtomicU32>,
+    database: Arc<Database>,
     /// Machines so far.
     machines: u64,
     drains: Vec<tokio::task::JoinHandle<()>>,
@@ -57,7 +61,7 @@ pub(super) async fn run(plan: Plan) -> Report {
         nodes: Vec::new(),
         jump,
         furthest: AtomicI64::new(0),
-        failovers: Arc::default(),
+        database: Arc::new(Database::new(LEASE)),
         machines: 0,
         drains: Vec::new(),
     };
@@ -72,7 +76,7 @@ pub(super) async fn run(plan: Plan) -> Report {
         world.env.clone(),
         world.store.clone(),
         world.history.clone(),
-        world.failovers.clone(),
+        world.database.clone(),
     ));
     world.faults().await;
     let tasks = people.await.expect("people do not panic");
@@ -85,11 +89,15 @@ pub(super) async fn run(plan: Plan) -> Report {
 
 impl World {
     async fn add_node(&mut self) {
+        while self.database.is_read_only() {
+            // A node has to be written down before it is one.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         // No two machines' clocks agree.
         self.machines += 1;
         let machine = Machine::new(Duration::from_secs(1_000 * self.machines));
         let env = self.env.on(&machine);
-        let faults = Faults::new(self.env.clone(), machine, self.failovers.clone());
+        let faults = Faults::new(self.env.clone(), machine, self.database.clone());
         let store: Arc<dyn Store> =
             FaultyStore::new(self.store.clone(), self.history.clone(), faults.clone());
         let count = Count {
@@ -143,6 +151,7 @@ impl World {
                     self.history.happened("outage", ());
                     self.cut_off(&(0..self.nodes.len()).collect::<Vec<_>>());
                 }
+                8 if self.dice(3) == 0 => self.read_only(),
                 7 if self.plan.loses_history => self.lose_history().await,
                 _ => {}
             }
@@ -184,6 +193,21 @@ impl World {
         }
     }
 
+    /// The database can be read and not written for a while.
+    fn read_only(&self) {
+        if self.database.is_read_only() {
+            return;
+        }
+        self.history.happened("read only begins", ());
+        self.database.set_read_only(true);
+        let time = Duration::from_millis(self.dice(3 * LEASE.ttl_ms as usize) as u64);
+        let database = self.database.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            database.set_read_only(false);
+        });
+    }
+
     fn freeze(&self, victim: usize) {
         let time = Duration::from_millis(self.dice(3 * LEASE.ttl_ms as usize) as u64);
         self.history.happened("freeze", (victim, time));
@@ -215,15 +239,18 @@ impl World {
             .nodes()
             .await
             .expect("the store in memory answers");
+        let alive = nodes.iter().filter(|node| node.alive);
+        let alive = alive.map(|node| node.id).collect();
         let beats: BTreeMap<_, _> = nodes.iter().map(|node| (node.id, node.seq)).collect();
         tokio::time::sleep(Duration::from_millis(self.dice(3_000) as u64)).await;
         let rows = self.store.restore(&snapshot);
-        self.failovers.fetch_add(1, Ordering::Relaxed);
-        self.history.restored(&beats, rows);
+        self.database.fail_over();
+        self.history.restored(&beats, &alive, rows);
     }
 
     /// Nothing breaks any more: everything must come to its end.
     async fn peace(&mut self, tasks: &[TaskHandle<Count>]) {
+        self.database.set_read_only(false);
         self.replace_crashed().await;
         for (_, faults) in &self.nodes {
             faults.set_rate(0);
@@ -243,6 +270,10 @@ impl World {
             // A fuse may still burn down.
             self.replace_crashed().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let mut tasks = tasks.to_vec();
+        if self.is_over(&tasks).await {
+            tasks.extend(self.plenty().await);
         }
         let ids = tasks.iter().map(TaskHandle::id).collect();
         let records = self
@@ -272,6 +303,56 @@ impl World {
         }
     }
 
+    /// Every node that lives is known to be alive, and claims where there is work for all of them.
+    async fn plenty(&mut self) -> Vec<TaskHandle<Count>> {
+        for (_, faults) in &self.nodes {
+            faults.disarm();
+        }
+        self.replace_crashed().await;
+        // Whoever was declared dead hears of it at its next beat.
+        tokio::time::sleep(Duration::from_millis(4 * LEASE.ttl_ms)).await;
+        let rows = self.store.nodes().await;
+        let rows = rows.expect("the store in memory answers");
+        for (node, _) in &self.nodes {
+            let id = node.id();
+            if !rows.iter().any(|row| row.id == id && row.alive) {
+                let what = format!("node {id} lives, and is not alive in the database");
+                self.history.violation("I20", what);
+            }
+        }
+        let claims = |world: &Self| -> Vec<_> {
+            let nodes = world.nodes.iter();
+            nodes
+                .map(|(node, _)| world.history.claims(node.id()))
+                .collect()
+        };
+        let before = claims(self);
+        let faults = Faults::new(self.env.clone(), Machine::default(), self.database.clone());
+        let store: Arc<dyn Store> =
+            FaultyStore::new(self.store.clone(), self.history.clone(), faults);
+        let client = Client::connect_in(store, self.env.clone()).await;
+        let client = client.expect("nothing is broken any more");
+        let drafts = (0..PLENTY).map(|_| Count::task(1).user("ann").group("plenty"));
+        let tasks = client.create_many(drafts).await;
+        let tasks = tasks.expect("nothing is broken any more");
+        tasks
+            .iter()
+            .for_each(|task| self.history.created(task.id()));
+        let until = tokio::time::Instant::now() + PEACE;
+        while tokio::time::Instant::now() < until && !self.is_over(&tasks).await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        for ((node, _), (before, after)) in
+            self.nodes.iter().zip(before.into_iter().zip(claims(self)))
+        {
+            if before == after {
+                let what = format!("node {} claims nothing of {PLENTY} tasks", node.id());
+                self.history.violation("I17", what);
+            }
+        }
+        tasks
+    }
+
     async fn is_over(&self, tasks: &[TaskHandle<Count>]) -> bool {
         let ids = tasks.iter().map(TaskHandle::id).collect();
         let records = self
@@ -293,10 +374,10 @@ async fn people(
     env: Env,
     inner: MemoryStore,
     history: History,
-    failovers: Arc<AtomicU32>,
+    database: Arc<Database>,
 ) -> Vec<TaskHandle<Count>> {
     let machine = Machine::default();
-    let faults = Faults::new(env.clone(), machine, failovers);
+    let faults = Faults::new(env.clone(), machine, database);
     let store: Arc<dyn Store> = FaultyStore::new(inner, history.clone(), faults.clone());
     let client = Client::connect_in(store, env.clone())
         .await

@@ -177,14 +177,14 @@ fn i20_a_task_that_does_not_end() {
 #[test]
 fn i21_a_death_too_early_and_a_rescue_from_the_living() {
     let history = held();
-    history.beat_written(NODE, 1_000_000, 5_000);
+    history.beat_written(NODE, 0, 1_000_000, 5_000);
     change(
         &history,
         "sweep",
         running(OLD),
         seen(Status::Resuming, None, 1),
     );
-    history.declared_dead(NODE, 5_999_999);
+    history.declared_dead(NODE, 0, true, 5_999_999);
     assert_eq!(broken(&history), ["I21", "I21"]);
 }
 
@@ -206,7 +206,11 @@ fn i30_a_node_that_beats_on_after_its_beat_was_lost() {
     let history = held();
     history.beat_sent(NODE, 1, 0, 0);
     history.beat_answered(NODE, 1, true);
-    history.restored(&BTreeMap::from([(NODE, 0)]), Vec::new());
+    history.restored(
+        &BTreeMap::from([(NODE, 0)]),
+        &BTreeSet::from([NODE]),
+        Vec::new(),
+    );
     history.beat_sent(NODE, 2, 1, 1);
     history.beat_answered(NODE, 2, false);
     assert!(broken(&history).is_empty(), "it can know it only now");
@@ -217,4 +221,45 @@ fn i30_a_node_that_beats_on_after_its_beat_was_lost() {
     history.saved(ID, 5);
     history.started(ID, NEW, 4);
     assert_eq!(broken(&history), ["I30", "I1"], "the others do not");
+}
+
+#[test]
+fn i18_an_end_that_is_refused_after_it_was_recorded() {
+    let history = held();
+    history.end_recorded(ID, OLD);
+    let resuming = seen(Status::Resuming, None, 1);
+    change(&history, "end", running(OLD), resuming);
+    history.end_refused(ID, NEW);
+    assert!(broken(&history).is_empty(), "that one never held it");
+    history.end_refused(ID, OLD);
+    assert_eq!(broken(&history), ["I18"]);
+}
+
+#[test]
+fn i20_a_claim_of_a_node_that_was_declared_dead() {
+    let history = History::new();
+    change(&history, "create", None, queued());
+    history.declared_dead(NODE, 0, true, 0);
+    change(&history, "claim", queued(), running(OLD));
+    assert_eq!(broken(&history), ["I20"]);
+}
+
+#[test]
+fn i21_a_declared_death_that_its_peer_cannot_have_seen_and_one_after_another_beat() {
+    let history = held();
+    history.declared_dead(NODE, 0, false, 0);
+    assert_eq!(broken(&history), ["I21"]);
+    let history = held();
+    history.beat_written(NODE, 2, 0, 5_000);
+    history.declared_dead(NODE, 1, true, 5_000_000);
+    assert_eq!(broken(&history), ["I21"]);
+}
+
+#[test]
+fn i23_a_hand_over_that_is_charged() {
+    let history = held();
+    let mut resuming = seen(Status::Resuming, None, 1);
+    resuming.as_mut().unwrap().task.failures = 1;
+    change(&history, "end", running(OLD), resuming);
+    assert_eq!(broken(&history), ["I23"]);
 }
