@@ -373,7 +373,8 @@ fn keeps_statements(options: &sqlx::postgres::PgConnectOptions) -> bool {
 pub(super) fn postgres_settings(set: &str) -> String {
     format!(
         "{}; {set} idle_in_transaction_session_timeout = {LOCK_MS_MAX}; {set} plan_cache_mode = force_generic_plan; \
-         {set} enable_seqscan = off; {set} enable_hashjoin = off; {set} enable_mergejoin = off; {set} jit = off",
+         {set} enable_seqscan = off; {set} enable_hashjoin = off; {set} enable_mergejoin = off; \
+         {set} enable_sort = off; {set} enable_bitmapscan = off; {set} jit = off",
         postgres_limits(set)
     )
 }
