@@ -126,7 +126,10 @@ impl Fixture {
 
     /// What concerns a node, with a neighbour or two.
     pub async fn glance(&self, node: NodeId) -> Glance {
-        self.store.glance(node, 2).await.expect("glance")
+        self.store
+            .glance(node, 2, Depth::Full)
+            .await
+            .expect("glance")
     }
 
     /// Publishes the rules of [`KIND`].
@@ -194,6 +197,7 @@ impl Fixture {
             run: fresh_run(),
             grants: grants.to_vec(),
             kinds,
+            reaches: Vec::new(),
         };
         self.store.claim(claim).await.expect("claim")
     }

@@ -255,6 +255,7 @@ async fn claim(f: &Fixture, mut these: Vec<&mut Specimen>, nodes: &[NodeId]) {
                 run,
                 grants,
                 kinds: kinds.clone(),
+                reaches: Vec::new(),
             };
             f.store.claim(claim).await.expect("claim");
         }

@@ -232,6 +232,7 @@ fn claim_of(work: Work, tasks: usize) -> Claim {
         run: RUN,
         grants: vec![Grant { lane, tasks }],
         kinds: vec![KindKey::new(&name(KIND))],
+        reaches: Vec::new(),
     }
 }
 

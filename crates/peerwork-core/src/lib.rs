@@ -16,17 +16,22 @@
 //! | how many tasks a node may claim | [`Credits`] |
 //! | how many nodes may follow one wake-up | [`crowd`] |
 //! | which lanes go next | [`Policy`] |
+//! | how often something costly is asked | [`Pace`] |
+//! | what a node knows of the lanes, and from where on it claims | [`LaneBook`], [`Frontier`] |
 
 pub mod blame;
 mod bounds;
 mod credits;
 pub mod crowd;
 mod decide;
+mod frontier;
 mod ids;
 mod lane;
+pub mod lane_book;
 mod lease;
 pub mod lifecycle;
 mod name;
+mod pace;
 mod policy;
 mod rules;
 mod status;
@@ -36,10 +41,13 @@ mod time;
 pub use bounds::*;
 pub use credits::Credits;
 pub use decide::{Event, Refused, Transition, decide};
+pub use frontier::{Frontier, Reach};
 pub use ids::{NodeId, OperationId, RunId, TaskId};
 pub use lane::{KindKey, LaneId, Rank};
+pub use lane_book::LaneBook;
 pub use lease::{Beat, BeatAnswer, Heard, LeaseTimes, Pulse, Watch};
 pub use name::{Name, NameError};
+pub use pace::Pace;
 pub use policy::{Fifo, Grant, LaneView, Policy};
 pub use rules::{OnExhausted, OnNodeDeath, OnPauseDeadline, OnUnreachable, Retry, Rules};
 pub use status::{Place, State, Status, Work};

@@ -30,8 +30,11 @@ fn a_node_asks_as_little_among_a_thousand_as_among_fifty() {
                 assert!(a_second <= 1.4, "{a_second} calls a second of an idle node");
                 assert!((of_many / of_few - 1.0).abs() < 0.02);
             }
-            // All look once, whatever their number.
-            Phase::OneTask => assert!(of_many <= 5.0),
+            // All look once, whatever their number; what they do anyway goes by the time.
+            Phase::OneTask => {
+                assert!(many.of("lanes") <= MANY as u64 * 11 / 10);
+                assert!(many.of("claim") <= MANY as u64 * 11 / 10);
+            }
             Phase::Busy => assert!(of_many <= 1.5 * of_few),
             Phase::Deaths => {
                 let a_second = |calls: f64, traffic: &Traffic| calls / traffic.time.as_secs_f64();

@@ -24,7 +24,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use filter::{Cursor, Filter, Page};
 pub use hint::{Hint, Hints};
 pub use memory::{Change, MemoryStore, Seen, Snapshot};
-pub use node::{Glance, KindRow, NodeCard, NodeRow, Wished};
+pub use node::{Depth, Glance, KindRow, NodeCard, NodeRow, Wished};
 pub use record::{Created, Failure, NewTask, Options, Payload, Progress, TaskRecord};
 pub use run::{Claim, Claimed, End, Ended, Promoted, Save, Saved, Swept};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

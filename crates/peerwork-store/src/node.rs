@@ -60,6 +60,15 @@ pub struct Wished {
     pub status: Status,
 }
 
+/// How much a glance takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it.
+    Full,
+    /// All but what may have to walk over dead entries: how much the node holds, and whether anything is claimable.
+    Brief,
+}
+
 /// Everything that concerns one node, in one statement.
 #[derive(Clone, Debug, Default)]
 pub struct Glance {
@@ -67,12 +76,12 @@ pub struct Glance {
     pub now: Timestamp,
     /// What is wished for its runs.
     pub wishes: Vec<Wished>,
-    /// How many tasks it holds by the database.
-    pub held: u64,
+    /// How many tasks it holds by the database; none after a [brief](Depth::Brief) look.
+    pub held: Option<u64>,
     /// The nodes that follow it in the ring of those that are not declared dead, in the order of their ids and from the
     /// last to the first, nearest first: (id, beat, ttl in ms, end of lease).
     pub peers: Vec<(NodeId, u64, u64, Timestamp)>,
-    /// Whether anything is claimable.
+    /// Whether anything is claimable; no after a [brief](Depth::Brief) look.
     pub ready: bool,
     /// Whether any node was declared dead that may still hold tasks.
     pub dead: bool,

@@ -3,8 +3,8 @@
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Refused, Rules, RunId,
-    Status, TaskId, Timestamp,
+    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Refused, Rules,
+    RunId, Status, TaskId, Timestamp,
 };
 use std::fmt;
 
@@ -204,12 +204,16 @@ pub trait Store: Send + Sync + 'static {
     async fn nodes(&self) -> Result<Vec<NodeRow>>;
 
     /// Everything that concerns `node`, in one statement, with the `width` peers that follow it.
-    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance>;
+    async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance>;
 
     // --- runs ---------------------------------------------------------------------------------------------------
 
     /// The lanes in which a task of one of `kinds` is claimable, each with its first one; at most `limit`.
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>>;
+
+    /// Of the lanes that these ranges are in, those in which a task of one of `kinds` is claimable within them, each with the
+    /// first one. As [`lanes`](Self::lanes), without walking through what lies before the ranges.
+    async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>>;
 
     /// Takes the first tasks of the granted lanes, in the order of each lane. Concurrent claims never get the same
     /// task; a claim may get less than is there. Nothing is claimed for a node that is not alive.

@@ -1,7 +1,9 @@
 //! Wake-ups within a process, and to and from other processes. They change latency only.
 
 use crate::Env;
-use peerwork_store::{Hint, Store};
+use peerwork_core::{LaneId, LaneView, Place, Rank, Task, Timestamp, Work};
+use peerwork_store::{Hint, NewTask, Store};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -23,11 +25,73 @@ pub(crate) struct Hub {
     gap_ms: Arc<AtomicU64>,
 }
 
+/// What is known of the tasks that became claimable since somebody listened last.
+#[derive(Default)]
+pub(crate) struct News {
+    /// Some did, and nobody says where.
+    pub anywhere: bool,
+    /// Created in this process: lanes, each with the number of its tasks.
+    pub lanes: BTreeMap<LaneId, (LaneView, usize)>,
+}
+
+impl News {
+    /// Lanes that are told apart; of more, whoever listens learns by looking.
+    const LANES_MAX: usize = 64;
+
+    fn add(&mut self, task: &NewTask) {
+        let facts = Task::new(task.start, task.due, Timestamp(0));
+        if facts.status.place() != Place::Ready {
+            return;
+        }
+        let (lane, rank) = (task.lane(), Rank::new(facts.status, task.priority));
+        let (view, count) = self.lanes.entry(lane).or_insert_with(|| {
+            let view = LaneView {
+                lane,
+                group: task.group.clone(),
+                user: task.user.clone(),
+                work: Work::Run,
+                rank,
+                since: Timestamp(0),
+            };
+            (view, 0)
+        });
+        view.rank = view.rank.min(rank);
+        *count += 1;
+        self.bound();
+    }
+
+    fn and(&mut self, other: &Self) {
+        self.anywhere |= other.anywhere;
+        for (lane, (view, count)) in &other.lanes {
+            let (known, tasks) = self.lanes.entry(*lane).or_insert_with(|| (view.clone(), 0));
+            known.rank = known.rank.min(view.rank);
+            *tasks += count;
+        }
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        if self.lanes.len() > Self::LANES_MAX {
+            self.lanes.clear();
+            self.anywhere = true;
+        }
+    }
+}
+
+impl<'a> FromIterator<&'a NewTask> for News {
+    fn from_iter<I: IntoIterator<Item = &'a NewTask>>(tasks: I) -> Self {
+        let mut news = Self::default();
+        tasks.into_iter().for_each(|task| news.add(task));
+        news
+    }
+}
+
 /// One who listens. Hints that come while nobody waits are remembered, not counted.
 #[derive(Default)]
 pub(crate) struct Ear {
     wants: u8,
     heard: AtomicU8,
+    news: Mutex<News>,
     notify: Notify,
 }
 
@@ -37,6 +101,11 @@ impl Ear {
             self.heard.fetch_or(self.wants & flags, Ordering::AcqRel);
             self.notify.notify_one();
         }
+    }
+
+    /// What has become claimable since the last call, for one who listens for that.
+    pub fn news(&self) -> News {
+        std::mem::take(&mut self.news.lock().expect("no panic under the lock"))
     }
 
     /// The next hint, or the ones that came since the last call.
@@ -117,14 +186,29 @@ impl Hub {
 
     /// Tells everyone in this process.
     pub fn tell_here(&self, hint: Hint) {
-        for ear in self
-            .ears
-            .lock()
-            .expect("no panic under the lock")
-            .iter()
-            .filter_map(Weak::upgrade)
-        {
-            ear.tell(flags(hint));
+        let anywhere = News {
+            anywhere: true,
+            ..News::default()
+        };
+        self.tell_ears(flags(hint), &anywhere);
+    }
+
+    /// Tells everyone that tasks were created in this process: here also where they are.
+    pub fn tell_news(&self, news: &News) {
+        if news.anywhere || !news.lanes.is_empty() {
+            self.tell_ears(READY, news);
+            self.outgoing.tell(READY);
+        }
+    }
+
+    fn tell_ears(&self, flags: u8, news: &News) {
+        let ears = self.ears.lock().expect("no panic under the lock");
+        for ear in ears.iter().filter_map(Weak::upgrade) {
+            if ear.wants & flags & READY != 0 {
+                // Before it wakes.
+                ear.news.lock().expect("no panic under the lock").and(news);
+            }
+            ear.tell(flags);
         }
     }
 }

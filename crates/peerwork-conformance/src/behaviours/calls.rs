@@ -41,7 +41,7 @@ pub async fn ga_18_every_call_works_with_one_connection(f: &Fixture) {
             .await
             .expect("declare dead");
         store.nodes().await.expect("nodes");
-        store.glance(node, 1).await.expect("glance");
+        store.glance(node, 1, Depth::Full).await.expect("glance");
         store
             .lanes(vec![KindKey::new(&name(KIND))], 5)
             .await
@@ -98,6 +98,7 @@ pub async fn a_claim_that_nobody_waits_for_is_whole(f: &Fixture) {
             run,
             grants: vec![Grant { lane, tasks: 3 }],
             kinds,
+            reaches: Vec::new(),
         };
         drop(f.store.claim(claim).now_or_never());
         let mine = f.claim(node, Work::Run, 3).await;

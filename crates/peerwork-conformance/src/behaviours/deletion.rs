@@ -87,7 +87,7 @@ pub async fn ga_09_a_cleanup_can_be_forced(f: &Fixture) {
     assert_eq!(f.must(held.id, Wish::ForceDelete).await, Status::Deleted);
     assert_eq!(f.save(held.save(b"late")).await, Saved::Lost);
     assert_eq!(f.end(&held, ERR).await, Ended::Lost);
-    assert_eq!(f.glance(held.node).await.held, 0);
+    assert_eq!(f.glance(held.node).await.held, Some(0));
     f.bury(held.node).await;
     assert_eq!(f.sweep().await, []);
     assert_eq!(f.status(held.id).await, Status::Deleted);

@@ -248,9 +248,9 @@ pub async fn a_glance_shows_what_concerns_a_node(f: &Fixture) {
         wishes,
         [wished(a, Status::Pausing), wished(b, Status::DeletingRun)]
     );
-    assert_eq!((glance.now, glance.held), (f.clock.now(), 3));
+    assert_eq!((glance.now, glance.held), (f.clock.now(), Some(3)));
     assert!(!glance.ready && !glance.dead);
-    assert_eq!(f.glance(fresh_node()).await.held, 0);
+    assert_eq!(f.glance(fresh_node()).await.held, Some(0));
 }
 
 /// A glance shows the leases of those that are not dead, whatever their age.
@@ -273,7 +273,11 @@ pub async fn a_glance_shows_the_peers_that_follow(f: &Fixture) {
     nodes.sort_unstable();
     for at in 0..nodes.len() {
         for width in 0..=nodes.len() {
-            let glance = f.store.glance(nodes[at], width).await.expect("glance");
+            let glance = f
+                .store
+                .glance(nodes[at], width, Depth::Full)
+                .await
+                .expect("glance");
             let shown: Vec<_> = glance.peers.into_iter().map(|(node, ..)| node).collect();
             let ring = nodes
                 .iter()
@@ -285,7 +289,14 @@ pub async fn a_glance_shows_the_peers_that_follow(f: &Fixture) {
     }
     // One that is declared dead is no part of it any more, and still sees the others.
     f.bury(nodes[1]).await;
-    let seen = async |node| f.store.glance(node, 1).await.expect("glance").peers[0].0;
+    let seen = async |node| {
+        f.store
+            .glance(node, 1, Depth::Full)
+            .await
+            .expect("glance")
+            .peers[0]
+            .0
+    };
     assert_eq!(seen(nodes[0]).await, nodes[2]);
     assert_eq!(seen(nodes[1]).await, nodes[2]);
     assert_eq!(seen(nodes[4]).await, nodes[0]);
@@ -298,7 +309,7 @@ pub async fn a_cleanup_is_held_like_a_run(f: &Fixture) {
     let node = f.node().await;
     let held = f.take(node, id).await;
     let glance = f.glance(node).await;
-    assert_eq!((glance.held, glance.wishes), (1, vec![]));
+    assert_eq!((glance.held, glance.wishes), (Some(1), vec![]));
     assert!(!f.store.retire(node).await.expect("retire"));
     assert_eq!(
         f.save(held.save(b"cleaned half")).await,

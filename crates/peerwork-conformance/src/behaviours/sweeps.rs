@@ -66,8 +66,8 @@ pub async fn a_sweep_takes_back_what_the_dead_hold_and_nothing_else(f: &Fixture)
             .filter(|one| one.plan.life.status.is_held() && one.plan.node == node);
         u64::try_from(held.count()).expect("few")
     };
-    assert_eq!(f.glance(dead).await.held, 0);
-    assert_eq!(f.glance(alive).await.held, held(1));
+    assert_eq!(f.glance(dead).await.held, Some(0));
+    assert_eq!(f.glance(alive).await.held, Some(held(1)));
 }
 
 /// A crash while a pause or a deletion is pending leads to paused, or to the cleanup: never to an invisible task.

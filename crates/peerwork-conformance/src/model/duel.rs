@@ -311,6 +311,7 @@ impl<'a> Duel<'a> {
             run: RunId(self.fresh()),
             grants,
             kinds,
+            reaches: Vec::new(),
         };
         let (mut ours, mut theirs) = both!(self, claim(claim));
         // Lane by lane; the order within a lane is a promise, and a stable sort keeps it.
@@ -353,7 +354,7 @@ impl<'a> Duel<'a> {
             }
         }
         for node in &self.nodes {
-            let (ours, theirs) = both!(self, glance(*node, 2));
+            let (ours, theirs) = both!(self, glance(*node, 2, Depth::Full));
             self.same_glance(ours, theirs).await;
             let (mut ours, mut theirs) = both!(self, held(*node, BATCH_MAX));
             ours.sort_unstable();

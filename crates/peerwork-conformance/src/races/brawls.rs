@@ -158,6 +158,7 @@ async fn work_off(f: &Fixture, node: NodeId) {
                 run: fresh_run(),
                 grants,
                 kinds: keys.clone(),
+                reaches: Vec::new(),
             };
             let claimed = f.store.claim(claim).await.expect("claim");
             let ends = claimed
@@ -252,6 +253,7 @@ impl Racer {
             run: fresh_run(),
             grants,
             kinds,
+            reaches: Vec::new(),
         };
         let asked = self.ticks.tick();
         let claimed = self.store.claim(claim).await.expect("claim");

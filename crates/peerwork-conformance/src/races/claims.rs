@@ -50,6 +50,7 @@ pub async fn racing_claimers_never_get_the_same_task(f: &Fixture) {
                     run: fresh_run(),
                     grants,
                     kinds,
+                    reaches: Vec::new(),
                 };
                 let claimed = store.claim(claim).await.expect("claim");
                 left.fetch_sub(claimed.len(), Ordering::SeqCst);
@@ -137,6 +138,7 @@ pub async fn ga_25_a_move_that_races_claims_loses_and_doubles_nothing(f: &Fixtur
                     run: fresh_run(),
                     grants,
                     kinds,
+                    reaches: Vec::new(),
                 };
                 let got = store.claim(claim).await.expect("claim");
                 claimed.extend(got.into_iter().map(|c| (c.id, c.run)));
@@ -196,6 +198,7 @@ pub async fn ga_15_claims_of_eight_nodes_at_once_are_useful(f: &Fixture) {
                     run: fresh_run(),
                     grants,
                     kinds: vec![KindKey::new(&name(KIND))],
+                    reaches: Vec::new(),
                 };
                 useful += usize::from(!store.claim(claim).await.expect("claim").is_empty());
             }

@@ -79,6 +79,7 @@ async fn restless(store: &dyn Store, node: NodeId, mut held: Vec<Held>) {
             run: fresh_run(),
             grants,
             kinds: vec![KindKey::new(&name(KIND))],
+            reaches: Vec::new(),
         };
         let claimed = store.claim(claim).await.expect("claim");
         held = claimed

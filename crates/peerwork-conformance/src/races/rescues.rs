@@ -149,6 +149,7 @@ pub async fn a_claim_that_races_a_death_is_swept(f: &Fixture) {
                             run: fresh_run(),
                             grants,
                             kinds,
+                            reaches: Vec::new(),
                         })
                         .await
                         .expect("claim")
@@ -189,6 +190,7 @@ pub async fn a_claim_that_races_a_retirement_is_swept(f: &Fixture) {
                 run: fresh_run(),
                 grants,
                 kinds: vec![KindKey::new(&name(KIND))],
+                reaches: Vec::new(),
             };
             store.claim(claim).await.expect("claim");
         })

@@ -5,7 +5,7 @@ use super::history::{History, Report};
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
 use peerwork::{Client, Env, Handler, LeaseTimes, Machine, Node, NodeId, Timestamp};
-use peerwork_store::{MemoryStore, NodeRow, Store};
+use peerwork_store::{Depth, MemoryStore, NodeRow, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,7 +227,10 @@ impl Cluster {
         loop {
             let held = self.store.nodes().await.expect("it is in memory");
             let is_over = held.iter().all(|node| node.held == 0);
-            let glance = self.store.glance(NodeId(Default::default()), 0).await;
+            let glance = self
+                .store
+                .glance(NodeId(Default::default()), 0, Depth::Full)
+                .await;
             let glance = glance.expect("it is in memory");
             if is_over && !glance.ready && glance.next_wake.is_none() {
                 return;

@@ -10,8 +10,8 @@ use super::watching::Watching;
 use async_trait::async_trait;
 use peerwork::{Env, Machine};
 use peerwork_core::{
-    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Rules, RunId, Status, TaskId,
-    Timestamp,
+    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId, Status,
+    TaskId, Timestamp,
 };
 use peerwork_store::*;
 use std::collections::BTreeMap;
@@ -399,8 +399,8 @@ impl Store for FaultyStore {
         call!(self, "nodes", me => me.inner.nodes())
     }
 
-    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
-        let glance = call!(self, "glance", me => me.inner.glance(node, width))?;
+    async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance> {
+        let glance = call!(self, "glance", me => me.inner.glance(node, width, depth))?;
         let peers: Vec<_> = glance
             .peers
             .iter()
@@ -419,6 +419,10 @@ impl Store for FaultyStore {
 
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
         call!(self, "lanes", me => me.inner.lanes(kinds, limit))
+    }
+
+    async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
+        call!(self, "heads", me => me.inner.heads(kinds, reaches))
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {

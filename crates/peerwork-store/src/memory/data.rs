@@ -4,8 +4,8 @@ use super::table::Table;
 use crate::store::other_wish;
 use crate::*;
 use peerwork_core::{
-    Event, KindKey, Name, NodeId, OperationId, Place, Rules, Status, Task, TaskId, Timestamp,
-    Transition, decide,
+    Event, KindKey, LaneId, LaneView, Name, NodeId, OperationId, Place, Rank, Rules, Status, Task,
+    TaskId, Timestamp, Transition, decide,
 };
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -116,6 +116,24 @@ impl Data {
         }
     }
 
+    /// Whether a task is of one of these kinds.
+    pub fn is_one_of(&self, kinds: &[KindKey], id: &TaskId) -> bool {
+        kinds.contains(&KindKey::new(&self.table.rows[id].kind))
+    }
+
+    /// A lane with this task as its first one.
+    pub fn head(&self, lane: LaneId, id: TaskId) -> LaneView {
+        let row = &self.table.rows[&id];
+        LaneView {
+            lane,
+            group: row.group.clone(),
+            user: row.user.clone(),
+            work: row.task.status.work(),
+            rank: Rank::new(row.task.status, row.priority),
+            since: row.task.ready_at,
+        }
+    }
+
     /// The operation with this id, begun if it is new.
     pub fn operation(
         &mut self,
@@ -185,6 +203,7 @@ impl Data {
         self.apply(id, to, now);
         let row = &self.table.rows[&id];
         Some(Claimed {
+            rank: Rank::new(task.status, row.priority),
             id,
             run: claim.run,
             kind: row.kind.clone(),

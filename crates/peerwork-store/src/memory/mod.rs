@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use data::{Data, NodeEntry};
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId, OperationId,
-    PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Rules, RunId, Status, TOMBSTONE_MS, Task,
-    TaskId, Timestamp, Transition, bounded_error, decide,
+    PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Status, TOMBSTONE_MS,
+    Task, TaskId, Timestamp, Transition, bounded_error, decide,
 };
 pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -332,8 +332,9 @@ impl Store for MemoryStore {
         Ok(data.nodes.values().map(row).collect())
     }
 
-    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
+    async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance> {
         let (now, data) = (self.time(), self.data());
+        let is_full = depth == Depth::Full;
         let wished = |id: &TaskId| {
             let row = &data.table.rows[id];
             let run = row.run.filter(|_| row.task.status.is_stopping())?;
@@ -349,12 +350,12 @@ impl Store for MemoryStore {
         Ok(Glance {
             now,
             wishes: data.table.held(node).filter_map(wished).collect(),
-            held: data.table.held_count(node),
+            held: is_full.then(|| data.table.held_count(node)),
             peers: alive
                 .take(width)
                 .map(|e| (e.row.id, e.row.seq, e.row.ttl_ms, e.row.lease_until))
                 .collect(),
-            ready: !data.table.ready.is_empty(),
+            ready: is_full && !data.table.ready.is_empty(),
             dead: data.table.holders().any(|node| data.is_dead(node)),
             inbox: !data.table.woken.is_empty(),
             next_wake: data.table.wake.first().map(|(at, _)| *at),
@@ -364,21 +365,26 @@ impl Store for MemoryStore {
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
         let data = self.data();
         let mut lanes = BTreeMap::new();
-        for (lane, rank, since, id) in &data.table.ready {
-            let row = &data.table.rows[id];
-            if !kinds.contains(&KindKey::new(&row.kind)) || lanes.len() == limit {
-                continue;
+        for (lane, _, _, id) in &data.table.ready {
+            if data.is_one_of(&kinds, id) && lanes.len() < limit {
+                let head = || data.head(*lane, *id);
+                lanes.entry(*lane).or_insert_with(head);
             }
-            lanes.entry(*lane).or_insert_with(|| LaneView {
-                lane: *lane,
-                group: row.group.clone(),
-                user: row.user.clone(),
-                work: row.task.status.work(),
-                rank: *rank,
-                since: *since,
-            });
         }
         Ok(lanes.into_values().collect())
+    }
+
+    async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
+        let data = self.data();
+        let mut heads = BTreeMap::new();
+        for reach in reaches {
+            let mut ids = data.table.within(reach);
+            if let Some(id) = ids.find(|id| data.is_one_of(&kinds, id)) {
+                let head = || data.head(reach.lane, id);
+                heads.entry(reach.lane).or_insert_with(head);
+            }
+        }
+        Ok(heads.into_values().collect())
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
@@ -389,14 +395,11 @@ impl Store for MemoryStore {
         let mut claimed = Vec::new();
         for grant in &claim.grants {
             let room = grant.tasks.min(BATCH_MAX - claimed.len());
-            let ids: Vec<_> = data
-                .table
-                .in_lane(grant.lane)
-                .filter(|id| {
-                    claim
-                        .kinds
-                        .contains(&KindKey::new(&data.table.rows[id].kind))
-                })
+            let reaches = claim.reaches_of(grant.lane);
+            let ids: Vec<_> = reaches
+                .into_iter()
+                .flat_map(|reach| data.table.within(reach))
+                .filter(|id| data.is_one_of(&claim.kinds, id))
                 .take(room)
                 .collect();
             for id in ids {

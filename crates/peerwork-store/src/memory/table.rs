@@ -260,17 +260,12 @@ impl Table {
         self.held.keys().copied()
     }
 
-    /// The claimable tasks of a lane, in order.
-    pub fn in_lane(&self, lane: peerwork_core::LaneId) -> impl Iterator<Item = TaskId> {
-        let first = (
-            lane,
-            Rank(i32::MIN),
-            Timestamp(i64::MIN),
-            TaskId(uuid::Uuid::nil()),
-        );
+    /// The claimable tasks of a range, in order.
+    pub fn within(&self, reach: Reach) -> impl Iterator<Item = TaskId> {
+        let nil = TaskId(uuid::Uuid::nil());
         self.ready
-            .range(first..)
-            .take_while(move |entry| entry.0 == lane)
+            .range((reach.lane, reach.rank, reach.since, nil)..)
+            .take_while(move |entry| (entry.0, entry.1) < (reach.lane, reach.until))
             .map(|entry| entry.3)
     }
 }

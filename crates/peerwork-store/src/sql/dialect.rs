@@ -6,7 +6,7 @@
 use super::fault::Fault;
 use super::settings::{Capabilities, Clock, Database, Isolation, Settings};
 use super::value::{Sort, Value};
-use peerwork_core::Timestamp;
+use peerwork_core::{Reach, Timestamp};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -261,6 +261,23 @@ impl Sql {
                 self.push("timestampdiff(microsecond, '1970-01-01 00:00:00', utc_timestamp(6))")
             }
         }
+    }
+
+    /// Appends that a row `r` of `ready` is within a range.
+    pub(crate) fn within(&mut self, reach: Reach) -> &mut Self {
+        self.push("r.lane = ").bind(reach.lane);
+        if reach == Reach::all_of(reach.lane) {
+            return self;
+        }
+        // Spelled out: MariaDB makes no range of a comparison of rows.
+        self.push(" and (r.rank_no > ")
+            .bind(reach.rank)
+            .push(" or (r.rank_no = ")
+            .bind(reach.rank)
+            .push(" and r.ready_at >= ")
+            .bind(reach.since)
+            .push(")) and r.rank_no < ")
+            .bind(reach.until)
     }
 
     /// Appends `column in ids`.

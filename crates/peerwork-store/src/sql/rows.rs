@@ -496,7 +496,7 @@ impl TaskRow {
     }
 
     /// What its handler needs but a checkpoint, when `run` has claimed it.
-    pub(crate) fn claimed(self, run: RunId, task: Task, input: Vec<u8>) -> Claimed {
+    pub(crate) fn claimed(self, run: RunId, rank: Rank, task: Task, input: Vec<u8>) -> Claimed {
         Claimed {
             id: self.id,
             run,
@@ -504,6 +504,7 @@ impl TaskRow {
             user: self.user,
             group: self.group,
             lane: self.lane.of(task.status.work()),
+            rank,
             options: self.options,
             parent: self.parent,
             task,

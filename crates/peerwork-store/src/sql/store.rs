@@ -8,7 +8,7 @@ use super::ops::claim::{self, Take};
 use super::ops::create::Create;
 use super::ops::end::{EndRuns, end_all};
 use super::ops::glance::Look;
-use super::ops::lanes::Lanes;
+use super::ops::lanes::{Heads, Lanes};
 use super::ops::list::List;
 use super::ops::nodes::{DeclareDead, Kinds, Nodes, Now, Publish, Register, RenewLease, Retire};
 use super::ops::operations::{Conclude, Concluded};
@@ -22,7 +22,7 @@ use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, PAGE_MAX,
-    PAYLOAD_BYTES_MAX, Pulse, Rules, RunId, Status, TaskId, Timestamp,
+    PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Status, TaskId, Timestamp,
 };
 use std::collections::HashSet;
 
@@ -249,12 +249,16 @@ impl Store for SqlStore {
         self.engine.read(Nodes).await
     }
 
-    async fn glance(&self, node: NodeId, width: usize) -> Result<Glance> {
-        self.engine.read(Look { node, width }).await
+    async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance> {
+        self.engine.read(Look { node, width, depth }).await
     }
 
     async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
         self.engine.read(Lanes { kinds, limit }).await
+    }
+
+    async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
+        self.engine.read(Heads { kinds, reaches }).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {

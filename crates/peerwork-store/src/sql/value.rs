@@ -21,6 +21,16 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// An array of numbers.
+    pub(crate) fn ints(ints: impl IntoIterator<Item = i64>) -> Self {
+        Self::Ints(ints.into_iter().map(Some).collect())
+    }
+
+    /// An array of ids.
+    pub(crate) fn ids(ids: impl IntoIterator<Item = Uuid>) -> Self {
+        Self::Ids(ids.into_iter().map(Some).collect())
+    }
+
     /// How long it is, where that is not the same for all: of what users hand in.
     pub(crate) fn bytes(&self) -> usize {
         match self {

@@ -9,7 +9,7 @@ pub use tasks::Tasks;
 pub use watch::TaskWatch;
 
 use crate::batch::Batcher;
-use crate::hub::Hub;
+use crate::hub::{Hub, News};
 use crate::{Database, Draft, Env, Error, Result, TaskKind, Untyped};
 use peerwork_core::{BATCH_MAX, Name, OperationId, TaskId, Timestamp};
 use peerwork_store::{
@@ -26,6 +26,18 @@ pub enum Migrate {
     Auto,
     /// It is only checked: an operator runs the SQL (`peerwork migrate sql` prints it).
     Never,
+}
+
+/// Creates tasks, and tells nodes of them.
+async fn create(
+    store: &dyn Store,
+    hub: &Hub,
+    tasks: Vec<NewTask>,
+) -> peerwork_store::Result<Vec<Created>> {
+    let news: News = tasks.iter().collect();
+    let created = store.create(tasks).await?;
+    hub.tell_news(&news);
+    Ok(created)
 }
 
 /// Creates, steers and reads tasks. Cheap to clone. Runs nothing, and may create kinds that only other nodes know.
@@ -53,13 +65,13 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub fn new(database: Database, store: Arc<dyn Store>, env: Env, hub: Arc<Hub>) -> Arc<Self> {
-        let creating = store.clone();
+        let (creating, telling) = (store.clone(), hub.clone());
         let creator = Batcher::start(
             &env,
             |task: &NewTask| task.input.len(),
             move |tasks| {
-                let store = creating.clone();
-                async move { store.create(tasks).await }
+                let (store, hub) = (creating.clone(), telling.clone());
+                async move { create(&*store, &hub, tasks).await }
             },
         );
         let watcher = Watcher::new(store.clone(), hub.clone(), env.clone());
@@ -143,10 +155,6 @@ impl Client {
         let id = task.id;
         self.created(self.inner.creator.submit(task).await?, id)
             .await?;
-        self.inner.hub.tell(Hint {
-            ready: true,
-            ..Hint::default()
-        });
         Ok(self.handle(id))
     }
 
@@ -216,18 +224,11 @@ impl Client {
                 .max(1);
             let rest = tasks.split_off(take);
             let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
-            let answers = self
-                .inner
-                .store
-                .create(std::mem::replace(&mut tasks, rest))
-                .await?;
+            let batch = std::mem::replace(&mut tasks, rest);
+            let answers = create(&*self.inner.store, &self.inner.hub, batch).await?;
             for (answer, id) in answers.into_iter().zip(ids) {
                 self.created(answer, id).await?;
             }
-            self.inner.hub.tell(Hint {
-                ready: true,
-                ..Hint::default()
-            });
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ async fn reincarnate(core: &Core, store: &dyn Store, env: &Env, card: &mut NodeC
         match store.register(card.clone()).await {
             Ok(()) => {
                 core.lease.reincarnate(card.id, sent);
-                core.claimable.notify_one();
+                core.claimable_anywhere();
                 return;
             }
             Err(error) => tracing::warn!(%error, "cannot register again yet"),

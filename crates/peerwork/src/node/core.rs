@@ -37,8 +37,8 @@ pub(crate) struct Core {
     pub cleanup_slots: Slots,
     pub saver: Batcher<Save, Saved>,
     pub ender: Batcher<End, Ended>,
-    /// Wakes the claimer: a credit came back, or something may be claimable.
-    pub claimable: Notify,
+    /// Wakes the claimer: a credit came back.
+    pub credited: Notify,
     /// Wakes the upkeep: somebody may want a run to stop.
     pub look: Notify,
     /// Set when the node drains: nothing is claimed any more.
@@ -363,7 +363,15 @@ impl Core {
             credits.given_back(1, now);
         }
         drop(credits);
-        self.claimable.notify_one();
+        self.credited.notify_one();
+    }
+
+    /// Wakes the claimers of this process: something may be claimable.
+    pub fn claimable_anywhere(&self) {
+        self.client.hub.tell_here(Hint {
+            ready: true,
+            ..Hint::default()
+        });
     }
 
     /// Tells everyone that statuses have changed, and whether something became claimable.

@@ -266,7 +266,7 @@ impl NodeBuilder {
             cleanup_slots: slots(self.cleanup_slots),
             saver: saver(&self.env, &store),
             ender: ender(&self.env, &store),
-            claimable: Notify::new(),
+            credited: Notify::new(),
             look: Notify::new(),
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -357,25 +357,17 @@ async fn listen(core: Arc<Core>) {
     }
 }
 
-/// Passes hints on to the claimer and the upkeep.
+/// Passes wishes on to the upkeep.
 async fn relay(core: Arc<Core>) {
     let ear = core.client.hub.listen(Hint {
-        ready: true,
         wish: true,
-        change: false,
+        ..Hint::default()
     });
     loop {
         tokio::select! {
             biased;
             () = core.ended.cancelled() => return,
-            hint = ear.hear() => {
-                if hint.ready {
-                    core.claimable.notify_one();
-                }
-                if hint.wish {
-                    core.look.notify_one();
-                }
-            }
+            _wish = ear.hear() => core.look.notify_one(),
         }
     }
 }

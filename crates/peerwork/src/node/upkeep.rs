@@ -6,8 +6,8 @@ use super::Core;
 use crate::Reason;
 use crate::run::wished;
 use peerwork_core::crowd::{self, Restraint};
-use peerwork_core::{BATCH_MAX, Event, Mono, Rules, TaskId, Timestamp, Watch};
-use peerwork_store::{End, Ended, Glance, Result, Save};
+use peerwork_core::{BATCH_MAX, Event, Mono, Pace, Rules, TaskId, Timestamp, Watch};
+use peerwork_store::{Depth, End, Ended, Glance, Result, Save};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut sweep_at = env.now().plus_ms(sweep_ms);
     let mut look_at = env.now();
     let mut restraint = Restraint::default();
+    let mut pace = Pace::default();
     loop {
         let asked = async {
             core.look.notified().await;
@@ -50,8 +51,15 @@ pub(super) async fn run(core: Arc<Core>) {
         look_at = started.plus_ms(look_ms(&core));
         let node = core.lease.node();
         let width = watch.width();
-        match core.store.glance(node, width).await {
+        let depth = match started >= pace.again_at() {
+            true => Depth::Full,
+            false => Depth::Brief,
+        };
+        match core.store.glance(node, width, depth).await {
             Ok(glance) => {
+                if depth == Depth::Full {
+                    pace.took(started, env.now());
+                }
                 if was_asked {
                     core.followed(&mut restraint, !glance.wishes.is_empty());
                 }
@@ -141,7 +149,7 @@ async fn act(
         core.announce(true);
     }
     if glance.ready {
-        core.claimable.notify_one();
+        core.claimable_anywhere();
     }
     compare(core, glance, mismatches).await
 }
@@ -169,13 +177,12 @@ async fn compare(core: &Arc<Core>, glance: &Glance, mismatches: &mut u32) -> Res
             .await
             .inspect_err(|_| core.doubted.store(true, Ordering::Relaxed));
     }
+    let Some(there) = glance.held else {
+        return Ok(());
+    };
     let here = core.held() as u64;
     // Claims and ends in flight make a difference for a moment: only one that stays is looked at.
-    *mismatches = if here == glance.held {
-        0
-    } else {
-        *mismatches + 1
-    };
+    *mismatches = if here == there { 0 } else { *mismatches + 1 };
     if *mismatches < MISMATCHES {
         return Ok(());
     }

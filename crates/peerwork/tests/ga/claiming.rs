@@ -264,11 +264,7 @@ async fn ga_22_claiming_ones_own_zombie_again_and_again_leaks_no_slot(place: Pla
     sweep(&*place.store()).await;
     let mut claims = 1;
     while claims < rounds {
-        // Whatever is created makes the node look for work.
-        client
-            .create(Puppet::task(String::new()).hold())
-            .await
-            .unwrap();
+        client.wake_nodes();
         claims = zombie.get().await.unwrap().task.attempt;
     }
     // All slots but the zombie's are still there, and then that one too.

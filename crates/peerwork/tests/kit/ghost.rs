@@ -60,6 +60,7 @@ impl Ghost {
             run: RunId(Uuid::now_v7()),
             grants: lanes.iter().map(grant).collect(),
             kinds: puppets(),
+            reaches: Vec::new(),
         };
         self.store.claim(claim).await.expect("claim")
     }

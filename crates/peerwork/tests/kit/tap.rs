@@ -5,10 +5,10 @@ use peerwork::{
     Cursor, Database, Failure, KindRow, LaneView, NodeId, NodeRow, Page, Rules, RunId, Status,
     TaskId, TaskRecord, Timestamp,
 };
-use peerwork_core::{BeatAnswer, KindKey, Name, OperationId, Pulse};
+use peerwork_core::{BeatAnswer, KindKey, Name, OperationId, Pulse, Reach};
 use peerwork_store::{
-    Claim, Claimed, Created, End, Ended, Error, ErrorKind, Filter, Glance, Hint, Hints, NewTask,
-    NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept, Tally, Wish,
+    Claim, Claimed, Created, Depth, End, Ended, Error, ErrorKind, Filter, Glance, Hint, Hints,
+    NewTask, NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept, Tally, Wish,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -196,8 +196,9 @@ pass_on! {
     retire(node: NodeId) -> bool;
     declare_dead(node: NodeId, seq: u64) -> bool;
     nodes() -> Vec<NodeRow>;
-    glance(node: NodeId, width: usize) -> Glance;
+    glance(node: NodeId, width: usize, depth: Depth) -> Glance;
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
+    heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     claim(claim: Claim) -> Vec<Claimed>;
     save(saves: Vec<Save>) -> Vec<Saved>;
     try_suspect(id: TaskId, run: RunId) -> bool;

@@ -6,12 +6,13 @@ use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::moves::{self, Move};
 use crate::sql::rows::{Placed, TaskRow, read, readable, select};
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::{Row, Value};
 use crate::{Claim, Claimed};
 use peerwork_core::{
-    BATCH_MAX, Event, Grant, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp,
-    Transition, decide,
+    BATCH_MAX, Event, Grant, LaneId, NodeId, Place, Rank, Reach, Rules, RunId, Status, Task,
+    TaskId, Timestamp, Transition, decide,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -50,13 +51,13 @@ impl Take {
 
 impl Operation for Take {
     const NAME: &'static str = "claim tasks";
-    type Answer = Vec<Placed>;
+    type Answer = Vec<(Rank, Placed)>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Placed>, Fault> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(Rank, Placed)>, Fault> {
         let claim = &self.claim;
         let found = lane_by_lane(tx, claim).await?;
         if found.is_empty() {
-            return Ok(found);
+            return Ok(Vec::new());
         }
         let now = tx.now().await?;
         let mut moves = Vec::with_capacity(found.len());
@@ -69,7 +70,8 @@ impl Operation for Take {
                 moves.push(Move::new(old, new));
             }
         }
-        let taken = moves.iter().map(|m| m.new.clone()).collect();
+        let rank = |m: &Move| Rank::new(m.old.task.status, m.old.priority);
+        let taken = moves.iter().map(|m| (rank(m), m.new.clone())).collect();
         moves::apply(tx, moves, now).await?;
         Ok(taken)
     }
@@ -87,23 +89,32 @@ async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fau
         return Ok(found);
     }
     for grant in &claim.grants {
-        let room = BATCH_MAX - found.len();
-        if room == 0 {
-            break;
+        let enough = BATCH_MAX.min(found.len() + grant.tasks);
+        for reach in reaches_of(tx, claim, grant.lane) {
+            let room = enough - found.len();
+            if room == 0 {
+                break;
+            }
+            let mut sql = select(tx, Place::Ready);
+            sql.push(" r where ").within(reach).push(" and ");
+            sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
+            sql.push(ORDER).bind(room).for_update_skip_locked();
+            let mut rows = tx.fetch(sql).await?;
+            let rows = rows.rows();
+            found.extend(
+                rows.filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row))),
+            );
         }
-        let mut sql = select(tx, Place::Ready);
-        sql.push(" r where r.lane = ")
-            .bind(grant.lane)
-            .push(" and ");
-        sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
-        sql.push(ORDER)
-            .bind(grant.tasks.min(room))
-            .for_update_skip_locked();
-        let mut rows = tx.fetch(sql).await?;
-        let rows = rows.rows();
-        found.extend(rows.filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row))));
     }
     Ok(found)
+}
+
+/// On SQLite an entry that was deleted is gone, so that there is nothing to start behind.
+fn reaches_of(tx: &Tx<'_>, claim: &Claim, lane: LaneId) -> Vec<Reach> {
+    match tx.database() {
+        Database::Sqlite => vec![Reach::all_of(lane)],
+        Database::Postgres | Database::MySql => claim.reaches_of(lane),
+    }
 }
 
 /// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.
@@ -120,17 +131,28 @@ impl Operation for TakeAtOnce {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
         let claim = &self.claim;
-        let lanes = claim.grants.iter().map(|grant| Some(grant.lane.0));
-        let tasks = claim.grants.iter().map(|grant| Some(grant.tasks as i64));
+        let lanes = claim.grants.iter().map(|grant| grant.lane.0);
+        let tasks = claim.grants.iter().map(|grant| grant.tasks as i64);
         let mut sql = tx.sql("with n as materialized (select ");
         sql.now()
             .push(" as at), c as materialized (select c.* from unnest(");
-        sql.bind(Value::Ids(lanes.collect())).push("::uuid[], ");
-        sql.bind(Value::Ints(tasks.collect()));
+        sql.bind(Value::ids(lanes)).push("::uuid[], ");
+        sql.bind(Value::ints(tasks));
+        // The ranges are looked up by their places in arrays, which takes no time however many lanes there are.
+        let ranges = Ranges::of(claim);
+        sql.push("::bigint[], ").bind(Value::ints(ranges.firsts));
+        sql.push("::bigint[], ").bind(Value::ints(ranges.lasts));
         sql.push(
-            "::bigint[]) g(lane, tasks) cross join lateral (select r.ctid as place \
-             from ~ready r where r.lane = g.lane and ",
+            "::bigint[]) g(lane, tasks, first, last) cross join lateral (select r.place \
+             from generate_series(g.first::int, g.last::int) i cross join lateral (select r.ctid as place \
+             from ~ready r where r.lane = g.lane and (r.rank_no, r.ready_at) >= ((",
         );
+        sql.bind(Value::ints(ranges.ranks))
+            .push("::bigint[])[i], (");
+        sql.bind(Value::ints(ranges.sinces))
+            .push("::bigint[])[i]) and r.rank_no < (");
+        sql.bind(Value::ints(ranges.untils))
+            .push("::bigint[])[i] and ");
         sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
         let statuses = claimed_as();
         sql.push(" and r.status in (")
@@ -139,7 +161,7 @@ impl Operation for TakeAtOnce {
             .push(ORDER)
             .push("g.tasks")
             .for_update_skip_locked()
-            .push(") c where exists (select 1 from ~node where id = ");
+            .push(") r limit g.tasks) c where exists (select 1 from ~node where id = ");
         // Rows are locked one by one as they are asked for: none is locked beyond a batch.
         sql.bind(claim.node)
             .push(" and alive = 1) limit ")
@@ -171,7 +193,7 @@ impl Operation for TakeAtOnce {
             claimed.extend(readable(READY, self.read(&mut row)));
         }
         self.sort(&mut claimed);
-        Ok(claimed.into_iter().map(|(_, claimed)| claimed).collect())
+        Ok(claimed)
     }
 
     fn is_one_statement(&self, _: &Dialect) -> bool {
@@ -180,8 +202,7 @@ impl Operation for TakeAtOnce {
 }
 
 impl TakeAtOnce {
-    /// A claimed task, with the rank that it had in its lane.
-    fn read(&self, row: &mut Row<'_>) -> Result<(Rank, Claimed), Fault> {
+    fn read(&self, row: &mut Row<'_>) -> Result<Claimed, Fault> {
         let task = TaskRow::read(row)?;
         let input = row.opt_bytes()?.unwrap_or_default();
         let (was, ready_at) = (row.status()?, row.time()?);
@@ -197,18 +218,45 @@ impl TakeAtOnce {
             return Err(Fault::moved());
         };
         let rank = Rank::new(was, task.priority);
-        Ok((rank, task.claimed(self.claim.run, to, input)))
+        Ok(task.claimed(self.claim.run, rank, to, input))
     }
 
     /// In the order in which they are to start.
-    fn sort(&self, claimed: &mut [(Rank, Claimed)]) {
+    fn sort(&self, claimed: &mut [Claimed]) {
         let place = |lane| {
             self.claim
                 .grants
                 .iter()
                 .position(|grant| grant.lane == lane)
         };
-        claimed.sort_by_cached_key(|(rank, c)| (place(c.lane), *rank, c.task.ready_at, c.id));
+        claimed.sort_by_cached_key(|c| (place(c.lane), c.rank, c.task.ready_at, c.id));
+    }
+}
+
+/// The ranges of all granted lanes, one after the other, and which of them belong to which grant.
+#[derive(Default)]
+struct Ranges {
+    /// Of each grant the first and the last of its ranges, counted from 1.
+    firsts: Vec<i64>,
+    lasts: Vec<i64>,
+    ranks: Vec<i64>,
+    sinces: Vec<i64>,
+    untils: Vec<i64>,
+}
+
+impl Ranges {
+    fn of(claim: &Claim) -> Self {
+        let mut ranges = Self::default();
+        for grant in &claim.grants {
+            ranges.firsts.push(ranges.ranks.len() as i64 + 1);
+            for reach in claim.reaches_of(grant.lane) {
+                ranges.ranks.push(reach.rank.0.into());
+                ranges.sinces.push(reach.since.0);
+                ranges.untils.push(reach.until.0.into());
+            }
+            ranges.lasts.push(ranges.ranks.len() as i64);
+        }
+        ranges
     }
 }
 
@@ -250,9 +298,9 @@ impl HeldBy {
 
 impl Operation for HeldBy {
     const NAME: &'static str = "read back a claim";
-    type Answer = Vec<Placed>;
+    type Answer = Vec<(Rank, Placed)>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Placed>, Fault> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(Rank, Placed)>, Fault> {
         let mut sql = select(tx, Place::Running);
         sql.push(" where node = ")
             .bind(self.node)
@@ -262,13 +310,14 @@ impl Operation for HeldBy {
         let mut rows = tx.fetch(sql).await?;
         rows.rows()
             .map(|mut row| read(tx, Place::Running, &mut row))
+            .map(|row| row.map(|row| (Rank::new(Status::Queued, row.priority), row)))
             .collect()
     }
 }
 
 /// What the handlers of claimed tasks need.
 pub(crate) struct Load {
-    pub taken: Vec<Placed>,
+    pub taken: Vec<(Rank, Placed)>,
 }
 
 impl Operation for Load {
@@ -279,15 +328,15 @@ impl Operation for Load {
         let mut sql = tx.sql("select ");
         sql.push(TaskRow::COLUMNS)
             .push(", t.input from ~task t where ");
-        sql.ids("t.id", self.taken.iter().map(|row| row.id.0));
+        sql.ids("t.id", self.taken.iter().map(|(_, row)| row.id.0));
         let mut tasks = HashMap::with_capacity(self.taken.len());
         for mut row in tx.fetch(sql).await?.rows() {
             let task = TaskRow::read(&mut row)?;
             tasks.insert(task.id, (task, row.opt_bytes()?.unwrap_or_default()));
         }
-        let claimed = self.taken.iter().filter_map(|placed| {
+        let claimed = self.taken.iter().filter_map(|(rank, placed)| {
             let (task, input) = tasks.remove(&placed.id)?;
-            Some(task.claimed(placed.run?, placed.task, input))
+            Some(task.claimed(placed.run?, *rank, placed.task, input))
         });
         Ok(claimed.collect())
     }
@@ -353,7 +402,7 @@ pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<Vec<Claimed>, F
 }
 
 /// After the claim was committed: an error leaves open whether it was carried out, for whoever asks.
-async fn load(engine: &Engine, taken: Vec<Placed>) -> Result<Vec<Claimed>, Fault> {
+async fn load(engine: &Engine, taken: Vec<(Rank, Placed)>) -> Result<Vec<Claimed>, Fault> {
     if taken.is_empty() {
         return Ok(Vec::new());
     }

@@ -4,13 +4,14 @@ use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::tx::Tx;
 use crate::sql::value::status;
-use crate::{Glance, Wished};
+use crate::{Depth, Glance, Wished};
 use peerwork_core::{NodeId, RunId, Status, TaskId, Timestamp};
 
 pub(crate) struct Look {
     pub node: NodeId,
     /// How many of the peers that follow it are looked at.
     pub width: usize,
+    pub depth: Depth,
 }
 
 /// What a row of the answer is about.
@@ -35,12 +36,17 @@ impl Operation for Look {
             .bind(self.node)
             .push(", ")
             .now();
+        let is_full = self.depth == Depth::Full;
+        if is_full {
+            sql.push(", (select count(*) from ~running where node = ")
+                .bind(self.node)
+                .push("), case when exists (select 1 from ~ready) then 1 else 0 end");
+        } else {
+            sql.push(", 0, 0");
+        }
         // With limits, not as a semi-join or a minimum, for which MariaDB reads all that is running or parked.
-        sql.push(", (select count(*) from ~running where node = ")
-            .bind(self.node)
-            .push(
-                "), \
-             case when exists (select 1 from ~ready) then 1 else 0 end, \
+        sql.push(
+            ", \
              case when exists (select 1 from ~node n where n.alive = 0 \
              and (select 1 from ~running r where r.node = n.id limit 1) is not null) then 1 else 0 end, \
              case when exists (select 1 from ~inbox where seen = 0) then 1 else 0 end, \
@@ -73,7 +79,8 @@ impl Operation for Look {
             match tag {
                 SUMMARY => {
                     glance.now = row.time()?;
-                    glance.held = unsigned(row.int()?);
+                    let held = unsigned(row.int()?);
+                    glance.held = is_full.then_some(held);
                     glance.ready = row.flag()?;
                     glance.dead = row.flag()?;
                     glance.inbox = row.flag()?;

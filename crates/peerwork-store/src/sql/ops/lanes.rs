@@ -1,17 +1,25 @@
 //! The lanes that have work: one step of an index for each, whatever the number of tasks in them.
+//!
+//! [`Lanes`] finds all of them, and walks over the dead entries at the front of each; [`Heads`] looks at those that a node knows,
+//! from where on it has not claimed yet.
 
+use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::readable;
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
-use crate::sql::value::Row;
-use peerwork_core::{KindKey, LaneId, LaneView, Rank};
+use crate::sql::value::{Row, Value};
+use peerwork_core::{KindKey, LaneId, LaneView, Rank, Reach};
+use std::collections::BTreeMap;
 
 pub(crate) struct Lanes {
     pub kinds: Vec<KindKey>,
     pub limit: usize,
 }
+
+/// Ends a subquery that finds the first task of a lane.
+const FIRST: &str = " order by r.rank_no, r.ready_at, r.id limit 1) ";
 
 impl Operation for Lanes {
     const NAME: &'static str = "look at the lanes";
@@ -38,7 +46,6 @@ impl Operation for Lanes {
             Database::MySql => "with l(lane) as (select distinct lane from ~ready) ",
         });
         const HEAD: &str = "select h.lane, t.grp, t.usr, h.status, h.rank_no, h.ready_at from l ";
-        const FIRST: &str = " order by r.rank_no, r.ready_at, r.id limit 1) ";
         // Not by h.lane: there is an index in that order, over all that is ready.
         const TAIL: &str = "where l.lane is not null order by l.lane limit ";
         sql.push(HEAD);
@@ -67,6 +74,90 @@ impl Operation for Lanes {
             .rows()
             .filter_map(|mut row| readable("the first task of a lane", view(&mut row)))
             .collect())
+    }
+}
+
+/// The first tasks of lanes that are known, within the ranges in which they are still to be claimed.
+pub(crate) struct Heads {
+    pub kinds: Vec<KindKey>,
+    pub reaches: Vec<Reach>,
+}
+
+/// Ranges that one statement looks into where each has to be written out.
+const RANGES_MAX: usize = 16;
+
+impl Operation for Heads {
+    const NAME: &'static str = "look at known lanes";
+    type Answer = Vec<LaneView>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<LaneView>, Fault> {
+        let mut heads: BTreeMap<LaneId, LaneView> = BTreeMap::new();
+        if self.kinds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let at_once = match tx.dialect.capabilities.lateral {
+            true => self.reaches.len().max(1),
+            false => RANGES_MAX,
+        };
+        for reaches in self.reaches.chunks(at_once) {
+            let sql = match tx.dialect.capabilities.lateral {
+                true => self.by_join(tx, reaches),
+                false => self.one_by_one(tx, reaches),
+            };
+            let mut rows = tx.fetch(sql).await?;
+            for mut row in rows.rows() {
+                let head = readable("the first task of a range", view(&mut row));
+                // Of a lane the first range with something in it counts: they are in order, and the smaller rank is in the earlier.
+                if let Some(head) = head {
+                    let known = heads.entry(head.lane).or_insert_with(|| head.clone());
+                    if (head.rank, head.since) < (known.rank, known.since) {
+                        *known = head;
+                    }
+                }
+            }
+        }
+        Ok(heads.into_values().collect())
+    }
+}
+
+impl Heads {
+    fn by_join(&self, tx: &Tx<'_>, reaches: &[Reach]) -> Sql {
+        let mut sql =
+            tx.sql("select h.lane, t.grp, t.usr, h.status, h.rank_no, h.ready_at from unnest(");
+        sql.bind(Value::ids(reaches.iter().map(|reach| reach.lane.0)))
+            .push("::uuid[], ");
+        sql.bind(Value::ints(reaches.iter().map(|reach| reach.rank.0.into())))
+            .push("::bigint[], ");
+        sql.bind(Value::ints(reaches.iter().map(|reach| reach.since.0)))
+            .push("::bigint[], ");
+        sql.bind(Value::ints(
+            reaches.iter().map(|reach| reach.until.0.into()),
+        ));
+        sql.push(
+            "::bigint[]) b(lane, rank_no, since, until) cross join lateral (\
+             select r.lane, r.id, r.status, r.rank_no, r.ready_at from ~ready r where r.lane = b.lane \
+             and (r.rank_no, r.ready_at) >= (b.rank_no, b.since) and r.rank_no < b.until and ",
+        );
+        sql.ints("r.kind", self.kinds.iter().map(|kind| kind.0)).push(FIRST).push(
+            "h cross join lateral (select t.grp, t.usr from ~task t where t.id = h.id limit 1) t",
+        );
+        sql
+    }
+
+    fn one_by_one(&self, tx: &Tx<'_>, reaches: &[Reach]) -> Sql {
+        let mut sql = tx.sql("");
+        for (i, reach) in reaches.iter().enumerate() {
+            sql.push(if i > 0 { " union all " } else { "" });
+            sql.push(
+                "select h.lane, t.grp, t.usr, h.status, h.rank_no, h.ready_at from (\
+                      select r.lane, r.id, r.status, r.rank_no, r.ready_at from ~ready r where ",
+            );
+            sql.within(*reach)
+                .push(" and ")
+                .ints("r.kind", self.kinds.iter().map(|kind| kind.0));
+            sql.push(FIRST).push("h join ~task t on t.id = h.id");
+        }
+        sql
     }
 }
 

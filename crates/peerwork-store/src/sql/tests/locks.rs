@@ -33,6 +33,7 @@ async fn only_what_is_moved_is_locked(database: Database) {
             tasks: TASKS as usize,
         }],
         kinds: vec![KindKey::new(&name("plain"))],
+        reaches: Vec::new(),
     };
     let bobs: Vec<_> = (TASKS / 2..TASKS)
         .map(|n| match database {

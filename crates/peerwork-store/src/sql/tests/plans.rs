@@ -137,6 +137,12 @@ const MEANT: &[Meant] = &[
     },
     always(Sqlite, "finish", "SCAN (subquery-1)", ALL_OF_IT),
     always(Sqlite, "lanes", "SCAN l", STEPS),
+    always(
+        Sqlite,
+        "heads",
+        "SCAN h",
+        "the one row that a range begins with",
+    ),
     always(Sqlite, "sweep", "SCAN h", STEPS),
     always(
         Sqlite,
@@ -194,6 +200,7 @@ const MEANT: &[Meant] = &[
         "index of peerwork_task by peerwork_task_created",
     ),
     while_empty("lanes", "ALL of h by "),
+    while_empty("heads", "ALL of t by "),
     while_empty("lanes", "index of r by PRIMARY"),
     while_empty("read what was claimed", "ALL of t by "),
     while_empty("list", "ALL of t by "),
@@ -219,6 +226,13 @@ async fn problems(store: &SqlStore, acts: &[Act], tables: &str) -> Vec<String> {
         let statements = act.statements.iter();
         for sql in statements.filter(|sql| sql.text.contains("peerwork_")) {
             let plan = explain(lease.link(), &store.engine.dialect, sql).await;
+            let sorts = act.title.starts_with("claim") && plan.text.contains("Sort");
+            if sorts || plan.text.contains("Bitmap") {
+                problems.push(format!(
+                    "{} on {tables} tables sorts or collects:\n{}\n{}",
+                    act.title, sql.text, plan.text
+                ));
+            }
             let scans: Vec<_> = plan
                 .scans
                 .iter()
@@ -293,6 +307,7 @@ async fn fill(store: &SqlStore) {
             run,
             grants: grants.to_vec(),
             kinds: vec![KindKey::new(&name("plain"))],
+            reaches: Vec::new(),
         };
         let claimed = store.claim(claim).await.expect("claim");
         assert_eq!(claimed.len(), 2 * CLAIMED);

@@ -15,7 +15,7 @@ use crate::sql::ops::create::Create;
 use crate::sql::ops::end::EndRuns;
 use crate::sql::ops::finish::Finish;
 use crate::sql::ops::glance::Look;
-use crate::sql::ops::lanes::Lanes;
+use crate::sql::ops::lanes::{Heads, Lanes};
 use crate::sql::ops::list::List;
 use crate::sql::ops::nodes::RenewLease;
 use crate::sql::ops::operations::{Conclude, Concluded};
@@ -223,6 +223,21 @@ async fn run_and_end(stage: &mut Stage) {
     };
     let lanes = stage.read("lanes", lanes).await;
     assert_eq!(lanes.len(), 1);
+    let reach = |rank: Rank, until| Reach {
+        lane: lanes[0].lane,
+        rank,
+        since: lanes[0].since,
+        until,
+    };
+    let rank = lanes[0].rank;
+    let below = reach(Rank(rank.0 - 7), rank);
+    let reaches = vec![below, reach(rank, Rank(i32::MAX))];
+    let heads = Heads {
+        kinds: kinds.clone(),
+        reaches: reaches.clone(),
+    };
+    let heads = stage.read("heads", heads).await;
+    assert_eq!(heads, lanes);
     let claim = Claim {
         node: NODE,
         run: RUN,
@@ -231,6 +246,7 @@ async fn run_and_end(stage: &mut Stage) {
             tasks: 6,
         }],
         kinds,
+        reaches,
     };
     stage.claim(claim).await;
 
@@ -308,12 +324,13 @@ async fn look(stage: &mut Stage) {
         .read(
             "glance",
             Look {
+                depth: Depth::Full,
                 node: NODE,
                 width: 16,
             },
         )
         .await;
-    assert_eq!((glance.held, glance.wishes.len()), (2, 1));
+    assert_eq!((glance.held, glance.wishes.len()), (Some(2), 1));
     let beat = RenewLease {
         node: NODE,
         pulse: Pulse { seq: 1, acked: 0 },

@@ -1,0 +1,433 @@
+//! What a node knows of the lanes, and what it does next to claim from them.
+//!
+//! Three sources tell of work. *News*: somebody in this process created a task, and says in which lane; nothing has to be asked.
+//! A *look* at all lanes, once something may be claimable and nobody says where. A look at the *heads* of known lanes, from
+//! where they were claimed up to: that is asked while a look at all of them is costly, because it walks over entries that the
+//! database cannot clear away; the look then goes on beside the claims, and less often.
+//!
+//! Invariants: after everything that was heard there is a look, or a claim that found as many tasks as were announced. A look that
+//! showed nothing, or whose lanes gave nothing, is not repeated before something is heard. What a look shows is used for at most
+//! [`LaneBook::AGE_MS`] without another look being due.
+
+use crate::{Frontier, Grant, LaneId, LaneView, Mono, Pace, Reach, Timestamp, Work};
+use std::collections::{BTreeMap, HashSet};
+
+/// What the claimer does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Claim work of this sort from the lanes that are shown.
+    Claim(Work),
+    /// Look at all lanes, and wait for it.
+    Look,
+    /// Look at all lanes, and go on meanwhile.
+    LookBeside,
+    /// Look at the heads of the known lanes, and wait for it.
+    Heads,
+    /// Nothing, until something is heard, a credit returns, or the time has come.
+    Rest(Option<Mono>),
+}
+
+/// What a node knows of the lanes.
+#[derive(Clone, Debug, Default)]
+pub struct LaneBook {
+    /// Where work is thought to be; cleanups and runs apart.
+    cleanups: Vec<LaneView>,
+    runs: Vec<LaneView>,
+    /// Lanes that nobody has looked at since this many tasks were announced there.
+    announced: BTreeMap<LaneId, usize>,
+    frontier: Frontier,
+    /// Since when something has been shown without a look.
+    as_of: Mono,
+    /// The latest time that was seen: about now, by the database's clock.
+    latest: Timestamp,
+    /// Something was heard that no look has followed.
+    wants_look: bool,
+    /// Something was claimed since the last look.
+    is_fruitful: bool,
+    /// When the look began that is under way.
+    looking: Option<Mono>,
+    pace: Pace,
+    asked_heads: bool,
+    /// Sorts of work of which the policy wants nothing now.
+    declined: HashSet<Work>,
+}
+
+impl LaneBook {
+    /// How long lanes are used without another look, in milliseconds.
+    pub const AGE_MS: u64 = 500;
+
+    /// Something may be claimable anywhere.
+    pub fn heard(&mut self) {
+        self.wants_look = true;
+    }
+
+    /// `tasks` tasks were created in a lane just now; `view` is what is known of them.
+    pub fn heard_of(&mut self, mut view: LaneView, tasks: usize, now: Mono) {
+        let lane = view.lane;
+        self.frontier.heard(lane, view.rank);
+        if let Some(announced) = self.announced.get_mut(&lane) {
+            *announced += tasks;
+        }
+        let latest = self.latest;
+        match self
+            .lanes_mut(view.work)
+            .iter_mut()
+            .find(|known| known.lane == lane)
+        {
+            Some(known) => known.rank = known.rank.min(view.rank),
+            None => {
+                view.since = latest;
+                self.show([view], now);
+                self.announced.insert(lane, tasks);
+            }
+        }
+    }
+
+    /// The claimer begins anew: a credit may have returned, the policy may have changed its mind.
+    pub fn wake(&mut self) {
+        self.asked_heads = false;
+        self.declined.clear();
+    }
+
+    /// What to do next. `wanted`: the sorts of work for which there are credits. Looks wait until `looks_from`.
+    pub fn next(&self, wanted: &[Work], now: Mono, looks_from: Mono) -> Step {
+        let shown = wanted
+            .iter()
+            .copied()
+            .find(|work| !self.lanes(*work).is_empty() && !self.declined.contains(work));
+        if wanted.is_empty() {
+            return Step::Rest(None);
+        }
+        let is_stale = shown.is_some() && now.since(self.as_of).as_millis() as u64 >= Self::AGE_MS;
+        let is_costly = self.pace.is_costly();
+        let asks = is_stale || (self.wants_look && (shown.is_none() || is_costly));
+        if asks && now >= looks_from && self.looking.is_none() {
+            match is_costly {
+                false => return Step::Look,
+                true if now >= self.pace.again_at() => return Step::LookBeside,
+                true => {}
+            }
+        }
+        if let Some(work) = shown {
+            return Step::Claim(work);
+        }
+        if !self.wants_look {
+            return Step::Rest(None);
+        }
+        if now < looks_from {
+            return Step::Rest(Some(looks_from));
+        }
+        if is_costly && !self.asked_heads && !self.frontier.is_empty() {
+            return Step::Heads;
+        }
+        Step::Rest(self.looking.is_none().then_some(self.pace.again_at()))
+    }
+
+    /// A look begins.
+    pub fn looking(&mut self, now: Mono) {
+        self.looking = Some(now);
+        self.wants_look = false;
+    }
+
+    /// A look at all lanes is over. `is_whole`: it showed all that there are.
+    pub fn looked(&mut self, lanes: Vec<LaneView>, is_whole: bool, now: Mono) {
+        let began = self.looking.take().unwrap_or(now);
+        let waited = !self.pace.is_costly();
+        self.pace.took(began, now);
+        for lane in &lanes {
+            self.frontier.saw(lane.lane, lane.rank, lane.since);
+            self.latest = self.latest.max(lane.since);
+        }
+        self.announced.clear();
+        self.declined.clear();
+        self.is_fruitful = false;
+        self.wants_look |= !is_whole;
+        if waited {
+            // Nothing was claimed meanwhile: this is all.
+            self.cleanups.clear();
+            self.runs.clear();
+        }
+        self.as_of = now;
+        self.show(lanes, now);
+    }
+
+    /// A look has failed.
+    pub fn look_failed(&mut self, now: Mono) {
+        let began = self.looking.take().unwrap_or(now);
+        self.pace.took(began, now);
+        self.wants_look = true;
+    }
+
+    /// The known lanes were looked at.
+    pub fn saw_heads(&mut self, heads: Vec<LaneView>, now: Mono) {
+        self.asked_heads = true;
+        self.show(heads, now);
+    }
+
+    /// Adds lanes that are not among those where work is thought to be.
+    fn show(&mut self, lanes: impl IntoIterator<Item = LaneView>, now: Mono) {
+        if self.cleanups.is_empty() && self.runs.is_empty() {
+            self.as_of = now;
+        }
+        let shown = self.cleanups.iter().chain(&self.runs);
+        let shown: HashSet<_> = shown.map(|lane| lane.lane).collect();
+        for lane in lanes.into_iter().filter(|lane| !shown.contains(&lane.lane)) {
+            self.lanes_mut(lane.work).push(lane);
+        }
+    }
+
+    /// The lanes in which work of this sort is thought to be.
+    pub fn lanes(&self, work: Work) -> &[LaneView] {
+        match work {
+            Work::Cleanup => &self.cleanups,
+            Work::Run => &self.runs,
+        }
+    }
+
+    fn lanes_mut(&mut self, work: Work) -> &mut Vec<LaneView> {
+        match work {
+            Work::Cleanup => &mut self.cleanups,
+            Work::Run => &mut self.runs,
+        }
+    }
+
+    /// From where on to claim what was granted.
+    pub fn reaches(&self, grants: &[Grant]) -> Vec<Reach> {
+        grants
+            .iter()
+            .flat_map(|grant| self.frontier.of(grant.lane))
+            .collect()
+    }
+
+    /// From where on the known lanes are to be claimed.
+    pub fn known(&self) -> Vec<Reach> {
+        self.frontier.all().collect()
+    }
+
+    /// The policy granted nothing of this sort.
+    pub fn declined(&mut self, work: Work) {
+        self.declined.insert(work);
+    }
+
+    /// A claim of `work` was answered: with these tasks, each with its lane, rank and time.
+    pub fn claimed(
+        &mut self,
+        work: Work,
+        grants: &[Grant],
+        tasks: impl Iterator<Item = (LaneId, crate::Rank, Timestamp)>,
+    ) {
+        let mut counts: BTreeMap<LaneId, (usize, Timestamp)> = BTreeMap::new();
+        for (lane, rank, ready_at) in tasks {
+            self.frontier.claimed(lane, rank, ready_at);
+            self.latest = self.latest.max(ready_at);
+            let (count, last) = counts.entry(lane).or_default();
+            *count += 1;
+            *last = ready_at;
+        }
+        let found_some = !counts.is_empty();
+        self.asked_heads &= !found_some;
+        self.is_fruitful |= found_some;
+        let mut emptied = HashSet::new();
+        for grant in grants {
+            let count = counts.get(&grant.lane).map_or(0, |(count, _)| *count);
+            let is_short = self.announced.get_mut(&grant.lane).map(|left| {
+                *left = left.saturating_sub(count);
+                *left > 0
+            });
+            if count >= grant.tasks {
+                continue;
+            }
+            // It is empty, as far as it is within reach.
+            emptied.insert(grant.lane);
+            self.announced.remove(&grant.lane);
+            self.wants_look |= is_short.unwrap_or(self.is_fruitful);
+        }
+        self.lanes_mut(work).retain_mut(|lane| {
+            if let Some((_, last)) = counts.get(&lane.lane) {
+                lane.since = *last;
+            }
+            !emptied.contains(&lane.lane)
+        });
+    }
+
+    /// A claim has failed, and perhaps been carried out: nothing is known any more.
+    pub fn claim_failed(&mut self) {
+        self.cleanups.clear();
+        self.runs.clear();
+        self.announced.clear();
+        self.wants_look = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Name, Rank};
+    use uuid::Uuid;
+
+    const BOTH: [Work; 2] = [Work::Cleanup, Work::Run];
+
+    fn lane(n: u128) -> LaneId {
+        LaneId(Uuid::from_u128(n))
+    }
+
+    fn view(n: u128, since: i64) -> LaneView {
+        LaneView {
+            lane: lane(n),
+            group: Name::default(),
+            user: Name::default(),
+            work: Work::Run,
+            rank: Rank(0),
+            since: Timestamp(since),
+        }
+    }
+
+    fn ms(ms: u64) -> Mono {
+        Mono(0).plus_ms(ms)
+    }
+
+    fn next(book: &LaneBook, now: u64) -> Step {
+        book.next(&BOTH, ms(now), ms(0))
+    }
+
+    fn claim(book: &mut LaneBook, n: u128, asked: usize, got: usize) {
+        let grant = Grant {
+            lane: lane(n),
+            tasks: asked,
+        };
+        let tasks = (0..got).map(|i| (lane(n), Rank(0), Timestamp(1_000_000_000 + i as i64)));
+        book.claimed(Work::Run, &[grant], tasks);
+    }
+
+    fn look(book: &mut LaneBook, from: u64, to: u64, lanes: Vec<LaneView>) {
+        book.looking(ms(from));
+        book.looked(lanes, true, ms(to));
+    }
+
+    #[test]
+    fn whatever_is_heard_is_followed_by_one_look() {
+        let mut book = LaneBook::default();
+        assert_eq!(next(&book, 0), Step::Rest(None));
+        book.heard();
+        assert_eq!(next(&book, 0), Step::Look);
+        look(&mut book, 0, 1, vec![]);
+        assert_eq!(next(&book, 2), Step::Rest(None));
+        assert_eq!(book.next(&[], ms(2), ms(0)), Step::Rest(None), "no credit");
+    }
+
+    #[test]
+    fn a_look_is_repeated_while_it_leads_to_something() {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 1, vec![view(1, 5)]);
+        assert_eq!(next(&book, 1), Step::Claim(Work::Run));
+        claim(&mut book, 1, 10, 10);
+        assert_eq!(next(&book, 2), Step::Claim(Work::Run), "there may be more");
+        claim(&mut book, 1, 10, 3);
+        assert_eq!(next(&book, 3), Step::Look);
+        look(&mut book, 3, 4, vec![view(1, 5)]);
+        claim(&mut book, 1, 10, 0);
+        assert_eq!(next(&book, 5), Step::Rest(None), "others were faster");
+    }
+
+    #[test]
+    fn news_are_claimed_without_a_look() {
+        let mut book = LaneBook::default();
+        book.heard_of(view(1, 0), 1, ms(9_000));
+        assert_eq!(next(&book, 9_000), Step::Claim(Work::Run));
+        claim(&mut book, 1, 16, 1);
+        assert_eq!(next(&book, 9_001), Step::Rest(None));
+    }
+
+    #[test]
+    fn fewer_tasks_than_were_announced_are_looked_for() {
+        let mut book = LaneBook::default();
+        book.heard_of(view(1, 0), 2, ms(0));
+        book.heard_of(view(1, 0), 1, ms(0));
+        claim(&mut book, 1, 2, 2);
+        assert_eq!(next(&book, 1), Step::Claim(Work::Run));
+        claim(&mut book, 1, 2, 0);
+        assert_eq!(next(&book, 1), Step::Look);
+    }
+
+    #[test]
+    fn lanes_are_used_for_half_a_second_and_then_looked_at_again() {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 1, vec![view(1, 5)]);
+        claim(&mut book, 1, 10, 10);
+        assert_eq!(next(&book, 500), Step::Claim(Work::Run));
+        assert_eq!(next(&book, 501), Step::Look);
+    }
+
+    #[test]
+    fn what_the_policy_does_not_want_keeps_nobody_from_looking() {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 1, vec![view(1, 5)]);
+        book.declined(Work::Run);
+        assert_eq!(next(&book, 1), Step::Rest(None));
+        book.heard();
+        assert_eq!(next(&book, 1), Step::Look);
+        look(&mut book, 1, 2, vec![view(1, 5), view(2, 6)]);
+        assert_eq!(next(&book, 2), Step::Claim(Work::Run), "it is asked again");
+    }
+
+    #[test]
+    fn claims_do_not_wait_for_a_costly_look() {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 100, vec![view(1, 5)]);
+        claim(&mut book, 1, 10, 4);
+        // The known lanes are asked, and the next look is a second away.
+        assert_eq!(next(&book, 101), Step::Heads);
+        book.saw_heads(vec![view(1, 9)], ms(101));
+        assert_eq!(next(&book, 101), Step::Claim(Work::Run));
+        claim(&mut book, 1, 10, 4);
+        assert_eq!(next(&book, 102), Step::Heads);
+        book.saw_heads(vec![], ms(102));
+        assert_eq!(next(&book, 102), Step::Rest(Some(ms(1_100))));
+        assert_eq!(next(&book, 1_100), Step::LookBeside);
+        book.looking(ms(1_100));
+        book.heard_of(view(1, 0), 1, ms(1_110));
+        assert_eq!(next(&book, 1_110), Step::Claim(Work::Run), "meanwhile");
+        claim(&mut book, 1, 10, 1);
+        assert_eq!(next(&book, 1_111), Step::Rest(None));
+        // Cheap again: the next one is waited for.
+        book.looked(vec![], true, ms(1_115));
+        book.heard();
+        assert_eq!(next(&book, 1_116), Step::Look);
+    }
+
+    #[test]
+    fn what_arrives_late_is_reached_after_a_look() {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 1, vec![view(1, 900_000_000)]);
+        claim(&mut book, 1, 10, 4);
+        let since = |book: &LaneBook| book.known()[0].since;
+        assert!(since(&book) > Timestamp(800_000_000));
+        look(&mut book, 3, 4, vec![view(1, 7)]);
+        assert_eq!(since(&book), Timestamp(7));
+    }
+
+    #[test]
+    fn looks_wait_for_their_time_and_news_do_not() {
+        let mut book = LaneBook::default();
+        book.heard();
+        assert_eq!(book.next(&BOTH, ms(1), ms(5)), Step::Rest(Some(ms(5))));
+        book.heard_of(view(1, 0), 1, ms(1));
+        assert_eq!(book.next(&BOTH, ms(1), ms(5)), Step::Claim(Work::Run));
+    }
+
+    #[test]
+    fn after_a_failure_it_looks_again() {
+        let mut book = LaneBook::default();
+        book.heard_of(view(1, 0), 1, ms(0));
+        book.claim_failed();
+        assert_eq!(next(&book, 1), Step::Look);
+        book.looking(ms(1));
+        book.look_failed(ms(2));
+        assert_eq!(next(&book, 2), Step::Look);
+    }
+}
