@@ -1,71 +1,49 @@
-//! `peerwork-bench SCENARIO`: measures peerwork, and in the same run a yardstick of the same database.
+//! `peerwork-bench SCENARIO`: measures peerwork, and in turn with it a yardstick of the same database.
+//!
+//! | file | is |
+//! | --- | --- |
+//! | `scenario/` | what is measured, one file for each |
+//! | `floor/`, `yardstick.rs` | what it is compared with |
+//! | `place.rs`, `fill.rs` | fresh tables, and rows in them |
+//! | `counters.rs`, `timed.rs`, `process.rs` | what servers, claims and this process cost |
+//! | `figures.rs`, `report.rs` | medians, percentiles, ratios; lines |
 
+mod counters;
+mod figures;
+mod fill;
+mod floor;
+mod handlers;
+mod options;
+mod place;
+mod process;
+mod raw;
 mod report;
 mod scenario;
 mod target;
+mod timed;
 mod yardstick;
 
 use clap::Parser;
-use report::Report;
-use scenario::Scenario;
+use options::Options;
 use target::Target;
 
-/// Measures peerwork on a database, beside a yardstick measured in the same run.
-///
-/// Absolute figures do not carry from one machine or hour to the next: only the ratio is a result. The yardstick is
-/// the number of one-row insert transactions that one connection commits in a second, in raw SQL.
-#[derive(Parser)]
-struct Args {
-    /// What to measure
-    scenario: Scenario,
-    /// Where; by default on a SQLite file and on throw-away PostgreSQL and MariaDB servers, one after the other
-    #[arg(long)]
-    database_url: Option<String>,
-    /// How many tasks
-    #[arg(long, default_value_t = 50_000)]
-    tasks: usize,
-    /// Nodes that drain
-    #[arg(long, default_value_t = 1)]
-    nodes: usize,
-    /// Slots of each node
-    #[arg(long, default_value_t = 256)]
-    slots: usize,
-    /// Runs of each; the median is reported
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
-}
-
 fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+    let options = Options::parse();
     // Servers start and stop outside the runtime: that blocks.
-    let targets = Target::all(args.database_url.as_deref())?;
+    let targets = Target::all(options.database_url.as_deref())?;
+    counters::install();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     for target in &targets {
-        let report = runtime.block_on(measure(&args, target))?;
-        println!(
-            "{}",
-            if args.json {
+        for report in runtime.block_on(options.scenario.run(target, &options))? {
+            let line = if options.json {
                 report.to_json()
             } else {
                 report.to_text()
-            }
-        );
+            };
+            println!("{line}");
+        }
     }
     Ok(())
-}
-
-async fn measure(args: &Args, target: &Target) -> anyhow::Result<Report> {
-    let mut rounds = Vec::new();
-    for round in 0..args.rounds.max(1) {
-        // In turn, so that both see the machine in the same mood.
-        let yardstick = yardstick::commits_per_second(target.url()).await?;
-        let figure = args.scenario.run(target, args, round).await?;
-        rounds.push((figure, yardstick));
-    }
-    Ok(Report::new(args, target, rounds))
 }

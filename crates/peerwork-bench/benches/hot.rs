@@ -1,0 +1,90 @@
+//! The hot pure parts: what a node computes for each task, each claim and each end, without a database.
+//!
+//! `cargo bench -p peerwork-bench`
+
+use divan::{Bencher, black_box};
+use peerwork_core::{
+    Credits, Event, Fifo, Grant, KindKey, LaneId, LaneView, Mono, Name, Policy, Rank, Rules,
+    Status, Task, Timestamp, Transition, Work, decide,
+};
+use uuid::Uuid;
+
+fn main() {
+    divan::main();
+}
+
+fn task(status: Status) -> Task {
+    Task {
+        status,
+        ..Task::new(true, None, Timestamp(5))
+    }
+}
+
+/// A claim, and the success of a run: twice for each ordinary task.
+#[divan::bench(args = [Status::Queued, Status::Running])]
+fn decide_one(bencher: Bencher, status: Status) {
+    let event = match status {
+        Status::Queued => Event::Claim,
+        _ => Event::Ok { forget: false },
+    };
+    let (task, rules) = (task(status), Rules::default());
+    bencher.bench(|| -> Result<Transition, _> {
+        decide(
+            black_box(&task),
+            &rules,
+            black_box(event.clone()),
+            Timestamp(7),
+        )
+    });
+}
+
+fn lanes(count: usize) -> Vec<LaneView> {
+    let lane = |n| LaneView {
+        lane: LaneId(Uuid::from_u128(n as u128)),
+        group: Name::default(),
+        user: Name::new("user", n.to_string()).expect("a short name"),
+        work: Work::Run,
+        rank: Rank::new(Status::Queued, 0),
+        // Not in order: it is sorted by these.
+        since: Timestamp((n * 7_919 % count) as i64),
+    };
+    (0..count).map(lane).collect()
+}
+
+/// Once for each claim.
+#[divan::bench(args = [1, 100, 10_000])]
+fn fifo_grants(bencher: Bencher, count: usize) {
+    let lanes = lanes(count);
+    bencher.bench(|| -> Vec<Grant> { Fifo.grant(black_box(&lanes), 1_000) });
+}
+
+/// A claim of a thousand, and as many ends one by one.
+#[divan::bench]
+fn credits_of_a_thousand_tasks(bencher: Bencher) {
+    bencher
+        .with_inputs(|| Credits::new(256, Mono(0)))
+        .bench_values(|mut credits| {
+            credits.claimed(1_000);
+            for n in 0..1_000 {
+                credits.ended(1, Mono(n * 20));
+            }
+            credits.free()
+        });
+}
+
+/// Once for each create, and for each row that is read.
+#[divan::bench]
+fn lane_and_kind_hash(bencher: Bencher) {
+    let name = |what, text| Name::new(what, text).expect("a short name");
+    let (group, user, kind) = (
+        name("group", "films"),
+        name("user", "ann"),
+        name("kind", "encode"),
+    );
+    bencher.bench(|| {
+        (
+            LaneId::new(black_box(&group), &user),
+            KindKey::new(black_box(&kind)),
+        )
+    });
+}
