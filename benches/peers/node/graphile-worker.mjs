@@ -35,4 +35,4 @@ async function open(connectionString, measure) {
   };
 }
 
-await play({ open, bulk: 1000 });
+await play({ open, bulk: 5000 });

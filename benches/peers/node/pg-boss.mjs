@@ -34,4 +34,4 @@ async function open(connectionString, measure) {
   };
 }
 
-await play({ open, bulk: 1000 });
+await play({ open, bulk: 5000 });

@@ -33,7 +33,7 @@ struct Args {
     /// Tasks that are picked up one at a time
     #[arg(long, default_value_t = 300)]
     pickups: u32,
-    /// The contenders, by name; by default all but the variants
+    /// The contenders, by name; by default all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// What to measure

@@ -52,7 +52,7 @@ fn play(url: &str, entry: &Entry, program: &Program, order: &Order) -> Result<Ou
         let run = look.client.batch_execute(sql);
         run.with_context(|| format!("run {}", path.display()))?;
     }
-    let mut process = Process::start(command(url, entry, program, order))?;
+    let mut process = Process::start(command(url, program, order))?;
     match process.event_until(Instant::now() + SETUP_LIMIT)? {
         Some((Event::Ready, _)) => {}
         Some((other, _)) => bail!("{other:?} before it was ready"),
@@ -73,12 +73,11 @@ fn play(url: &str, entry: &Entry, program: &Program, order: &Order) -> Result<Ou
     }
 }
 
-fn command(url: &str, entry: &Entry, program: &Program, order: &Order) -> Command {
+fn command(url: &str, program: &Program, order: &Order) -> Command {
     let mut command = program.command();
     command
         .args([order.measure.name(), url, &order.tasks.to_string()])
-        .arg(order.measure.limit().as_millis().to_string())
-        .envs(entry.env.iter().copied());
+        .arg(order.measure.limit().as_millis().to_string());
     command
 }
 

@@ -13,8 +13,6 @@ pub struct Entry {
     pub name: &'static str,
     pub version: &'static str,
     pub source: Source,
-    /// Variables of its process's environment.
-    pub env: &'static [(&'static str, &'static str)],
     /// Migrations that the contender does not run itself.
     pub schema: Option<Schema>,
     /// What follows `from`, for the tasks whose ends are not recorded yet ..
@@ -22,8 +20,6 @@ pub struct Entry {
     /// .. and for those whose ends are, where they are kept.
     pub kept: Option<&'static str>,
     pub measures: &'static [Measure],
-    /// Only on request: a setting that its documentation does not advise.
-    pub is_variant: bool,
 }
 
 pub enum Source {
@@ -52,15 +48,13 @@ const PLAIN: Entry = Entry {
     name: "",
     version: "",
     source: Source::Rust(""),
-    env: &[],
     schema: None,
     unfinished: "",
     kept: None,
     measures: ALL,
-    is_variant: false,
 };
 
-static ENTRIES: [Entry; 9] = [
+static ENTRIES: [Entry; 8] = [
     Entry {
         name: OURS,
         version: "this checkout",
@@ -75,16 +69,6 @@ static ENTRIES: [Entry; 9] = [
         version: "0.14.1, Rust",
         source: Source::Rust("contender-graphile_worker"),
         unfinished: GRAPHILE_JOBS,
-        ..PLAIN
-    },
-    Entry {
-        name: "graphile_worker-polling",
-        version: "0.14.1, Rust, a look every ms",
-        source: Source::Rust("contender-graphile_worker"),
-        env: &[("BUSY_POLL", "1")],
-        unfinished: GRAPHILE_JOBS,
-        measures: &[Measure::Pickup],
-        is_variant: true,
         ..PLAIN
     },
     Entry {
@@ -151,7 +135,7 @@ impl Entry {
     }
 }
 
-/// Those with these names; without names, all but the variants.
+/// Those with these names; without names, all.
 pub fn chosen(names: &[String]) -> Result<Vec<&'static Entry>> {
     let known: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
     for name in names {
@@ -162,7 +146,7 @@ pub fn chosen(names: &[String]) -> Result<Vec<&'static Entry>> {
         );
     }
     let is_chosen = |entry: &&Entry| match names {
-        [] => !entry.is_variant,
+        [] => true,
         names => names.iter().any(|name| name == entry.name),
     };
     Ok(ENTRIES.iter().filter(is_chosen).collect())
@@ -173,14 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variants_take_part_on_request_only() {
-        let names = |only: &[String]| -> Vec<_> {
-            let entries = chosen(only).unwrap();
-            entries.iter().map(|entry| entry.name).collect()
+    fn those_that_are_named_take_part_and_otherwise_all() {
+        let count = |only: &[&str]| {
+            let names: Vec<_> = only.iter().map(|name| name.to_string()).collect();
+            chosen(&names).unwrap().len()
         };
-        assert!(!names(&[]).contains(&"graphile_worker-polling"));
-        let only = ["graphile_worker-polling".to_owned()];
-        assert_eq!(names(&only), ["graphile_worker-polling"]);
+        assert_eq!(count(&[]), ENTRIES.len());
+        assert_eq!(count(&["fang", OURS]), 2);
     }
 
     #[test]

@@ -92,6 +92,9 @@ const ANYHOW_USERS: [(&str, &str); 4] = [
     ("xtask", "an unpublished binary"),
 ];
 
+/// Workspaces of their own, which no crate of ours depends on: who may use what does not matter there, but why does.
+const APART: [&str; 1] = ["benches/peers/"];
+
 struct Crate {
     name: &'static str,
     uses: &'static [&'static str],
@@ -100,19 +103,24 @@ struct Crate {
 }
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    let workspace = tree
-        .manifests
-        .iter()
-        .find(|manifest| manifest.package().is_none());
+    let at = |path: String| tree.manifests.iter().find(|manifest| manifest.path == path);
     tree.manifests
         .iter()
-        .flat_map(|manifest| check_manifest(manifest, workspace))
+        .flat_map(|manifest| {
+            let root = apart(manifest).unwrap_or_default();
+            check_manifest(manifest, at(format!("{root}Cargo.toml")))
+        })
         .collect()
+}
+
+fn apart(manifest: &Manifest) -> Option<&'static str> {
+    let mut folders = APART.into_iter();
+    folders.find(|folder| manifest.path.starts_with(folder))
 }
 
 fn check_manifest(manifest: &Manifest, workspace: Option<&Manifest>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(package) = manifest.package() {
+    if let Some(package) = manifest.package().filter(|_| apart(manifest).is_none()) {
         if !manifest.has_workspace_lints {
             findings.push(Finding::new(
                 &manifest.path,
@@ -311,6 +319,17 @@ mod tests {
         let text = format!("{LINTS}[dependencies]\nserde.workspace = true\n");
         let manifest = Manifest::parse("crates/peerwork/Cargo.toml", &text);
         assert!(check_manifest(&manifest, Some(&workspace)).is_empty());
+    }
+
+    #[test]
+    fn in_a_workspace_apart_only_reasons_count() {
+        let path = "benches/peers/rust/fang/Cargo.toml";
+        let text = "[dependencies]\nsqlx.workspace = true\npeerwork = { path = \"..\" }\n";
+        let manifest = Manifest::parse(path, text);
+        let table = "[workspace.dependencies]\nsqlx = \"0.8\" # its pool\n";
+        let workspace = Manifest::parse("benches/peers/Cargo.toml", table);
+        assert!(check_manifest(&manifest, Some(&workspace)).is_empty());
+        assert_eq!(check_manifest(&manifest, None).len(), 1);
     }
 
     #[test]

@@ -7,13 +7,17 @@ use super::source::Literal;
 use super::tree::Tree;
 
 /// Where statements may be written: a path's beginning and the reason.
-const SQL_LIVES_IN: [(&str, &str); 8] = [
+const SQL_LIVES_IN: [(&str, &str); 9] = [
     ("crates/peerwork-store/", "the one crate with SQL"),
     (
         "crates/peerwork-conformance/",
         "looks at rows and plans behind the store's back",
     ),
     ("crates/peerwork-bench/", "prepares and measures tables"),
+    (
+        "benches/peers/",
+        "counts what other people's queues have recorded",
+    ),
     ("crates/peerwork-faults/", "audits the rows of a run"),
     (
         "crates/peerwork-testbed/",

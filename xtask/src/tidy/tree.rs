@@ -9,11 +9,14 @@ use super::manifest::Manifest;
 use super::source::Source;
 
 /// Where our own code lives; everything else below the root is built, downloaded or prose.
-const FOLDERS: [&str; 2] = ["crates", "xtask"];
+const FOLDERS: [&str; 3] = ["crates", "xtask", "benches"];
+
+/// What tools put into them: none of it is ours.
+const BUILT: [&str; 2] = ["target", "node_modules"];
 
 pub struct Tree {
     pub sources: Vec<Source>,
-    /// Every crate's, and the workspace's as the one whose path is `Cargo.toml`.
+    /// Every crate's, and the workspace's as the one whose path is `Cargo.toml`. Benches have workspaces of their own.
     pub manifests: Vec<Manifest>,
     /// `ARCHITECTURE.md`, once it is there.
     pub architecture: Option<String>,
@@ -49,7 +52,7 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{folder}/{name}");
             if entry.file_type()?.is_dir() {
-                if name != "target" && !name.starts_with('.') {
+                if !BUILT.contains(&name.as_str()) && !name.starts_with('.') {
                     self.walk(root, &path)?;
                 }
             } else if name.ends_with(".rs") {

@@ -44,7 +44,7 @@ pub enum Measure {
 )]
 pub trait Contender: Sized {
     /// How many tasks one call of [`create_many`](Self::create_many) takes.
-    const BULK: u32 = 1_000;
+    const BULK: u32 = 5_000;
 
     /// Makes its tables in an empty database, and whatever `measure` needs.
     async fn open(url: &str, measure: Measure) -> anyhow::Result<Self>;

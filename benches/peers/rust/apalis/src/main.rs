@@ -12,6 +12,8 @@ use sqlx::postgres::PgPoolOptions;
 const CONNECTIONS: u32 = 20;
 /// "Larger batches can improve throughput"; more than this added nothing.
 const BATCH: usize = 1_000;
+/// Ten times as many were no faster.
+const CONCURRENCY: usize = 20;
 
 #[derive(Serialize, Deserialize)]
 struct Noop {
@@ -77,7 +79,7 @@ impl Contender for Apalis {
             _ => {
                 let worker = WorkerBuilder::new("worker")
                     .backend(storage)
-                    .concurrency(BATCH)
+                    .concurrency(CONCURRENCY)
                     .parallelize(tokio::spawn)
                     .build(noop);
                 keep(worker.run());
