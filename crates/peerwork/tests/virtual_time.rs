@@ -200,6 +200,85 @@ async fn a_drained_nodes_tasks_go_on_elsewhere_within_a_second_at_no_charge() {
     second.drain().await;
 }
 
+/// Saves after every ten milliseconds of its work.
+struct Steps {
+    running: Arc<Semaphore>,
+}
+
+const STEP: Duration = Duration::from_millis(10);
+
+impl Handler for Steps {
+    const KIND: &'static str = "steps";
+    type Input = ();
+    type Checkpoint = u32;
+    type Output = ();
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        self.running.add_permits(1);
+        for at in 0.. {
+            tokio::time::sleep(STEP).await; // fault: the work that it does, in virtual time
+            run.save(&at).await?;
+        }
+        Ok(())
+    }
+}
+
+/// From the acknowledgement of a pause until the task is paused, asked for by another process at any point of a second.
+async fn longest_pause<H: Handler<Input = ()>>(cluster: Cluster, hints: bool) -> Duration {
+    let steps = Steps {
+        running: cluster.running.clone(),
+    };
+    let node = cluster.builder("first").register(steps).start();
+    let node = node.await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(cluster.store.clone());
+    let client = Client::connect_in(store.clone(), cluster.env.clone());
+    let client = client.await.unwrap();
+    let mut longest = Duration::ZERO;
+    for n in 0..40 {
+        let task = client.create(H::task(())).await.unwrap();
+        cluster.begun(1).await;
+        // No fraction of a look or a step.
+        tokio::time::advance(Duration::from_micros(1_000 + n * 26_713)).await;
+        if hints {
+            task.pause().await.unwrap();
+        } else {
+            // Whoever did this has died before he told anybody.
+            let all = peerwork_store::Filter::scope(None);
+            let wish = peerwork_store::Wish::Pause;
+            store.steer(vec![task.id()], all, wish).await.unwrap();
+        }
+        let asked = Instant::now();
+        let is_paused = async || task.get().await.unwrap().status() == Status::Paused;
+        while !is_paused().await {
+            tokio::time::sleep(Duration::from_millis(1)).await; // fault: virtual time, until it is paused
+        }
+        longest = longest.max(asked.elapsed());
+    }
+    node.drain().await;
+    longest
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_takes_a_handler_that_saves_until_its_next_save() {
+    for hints in [true, false] {
+        let longest = longest_pause::<Steps>(Cluster::new(7), hints).await;
+        assert!(longest <= 2 * STEP, "{longest:?}, hints: {hints}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_takes_a_handler_that_listens_one_wake_up_and_a_second_where_that_is_lost() {
+    // A process sends at most twenty hints a second.
+    let wake_up = Duration::from_millis(50 + 10);
+    let look = Duration::from_millis(1_000 + 10);
+    for (hints, bound) in [(true, wake_up), (false, look)] {
+        let longest = longest_pause::<Hold>(Cluster::new(8), hints).await;
+        assert!(longest <= bound, "{longest:?} of {bound:?}");
+        // Where there is nothing to hear it, the look does it, and not much earlier.
+        assert_eq!(longest > wake_up, !hints, "{longest:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_lives_keeps_its_tasks() {
     let cluster = Cluster::new(3);

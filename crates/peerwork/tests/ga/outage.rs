@@ -1,6 +1,6 @@
 //! A database that is away, slow, hung, or whose answers are lost; and clocks that are wrong.
 
-use crate::kit::{Ghost, Place, Puppet, STEADY, Stage, TIGHT, Tap};
+use crate::kit::{Actor, Ghost, Place, Puppet, STEADY, Stage, TIGHT, Tap};
 use peerwork::*;
 use peerwork_store::MemoryStore;
 use std::sync::Arc;
@@ -84,6 +84,77 @@ async fn ga_05_a_node_cut_off_from_the_database_stops_its_runs_by_its_lease_dead
     );
     a.drain().await;
     b.drain().await;
+}
+
+/// What a kind chooses for its runs while its node cannot reach the database.
+async fn unreachable(choice: OnUnreachable) -> (Place, Env, Arc<Tap>, Stage, Node, Actor) {
+    let (place, env) = (in_virtual_time(Duration::ZERO), Env::simulated(6));
+    let (tap, stage) = (Tap::on(place.store()), Stage::new());
+    let rules = Rules {
+        on_unreachable: choice,
+        ..Rules::default()
+    };
+    let builder = Node::builder(tap.database()).lease(TIGHT).env(env.clone());
+    let node = builder.register(stage.puppet("a").with(rules));
+    let node = node.start().await.unwrap();
+    let draft = Puppet::task(String::new());
+    node.client().create(draft).await.unwrap();
+    let actor = stage.next().await;
+    actor.save(1).await.unwrap();
+    (place, env, tap, stage, node, actor)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_dropped_without_a_lease_or_goes_on_as_its_kind_says() {
+    let outage = Duration::from_millis(3 * TIGHT.ttl_ms);
+    // A store in memory is of one process, and still no file: what suits it is to stop.
+    for choice in [OnUnreachable::Stop, OnUnreachable::Auto] {
+        let (_place, _env, tap, _stage, node, actor) = unreachable(choice).await;
+        tap.cut(true);
+        let ended = timeout(outage, actor.ended()).await;
+        assert!(ended.is_ok(), "{choice:?}: it goes on without a lease");
+        tap.cut(false);
+        node.drain().await;
+    }
+    let (_place, _env, tap, _stage, node, actor) = unreachable(OnUnreachable::RunOn).await;
+    let me = node.id();
+    tap.cut(true);
+    let ended = timeout(outage, actor.ended()).await;
+    assert!(ended.is_err(), "it goes on, however long that lasts");
+    tap.cut(false);
+    // Nobody was there to take it over: it is the same run still.
+    actor.save(2).await.unwrap();
+    let id = actor.id;
+    actor.finish(3).await;
+    let task = node.client().task(id).until(State::Finished).await.unwrap();
+    assert_eq!((task.task.attempt, node.id()), (1, me));
+    node.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_goes_on_without_a_lease_ends_when_its_node_hears_of_its_death() {
+    let (place, env, tap, stage, node, actor) = unreachable(OnUnreachable::RunOn).await;
+    let me = node.id();
+    let peer = tight_node(&Tap::on(place.store()), &stage, "b", &env).await;
+    tap.cut(true);
+    let successor = stage.next().await;
+    let next = (
+        successor.on.as_str(),
+        successor.attempt,
+        successor.checkpoint,
+    );
+    assert_eq!(next, ("b", 2, Some(1)));
+    let ended = timeout(Duration::from_millis(TIGHT.ttl_ms), actor.ended()).await;
+    assert!(ended.is_err(), "it has heard of nothing yet");
+    tap.cut(false);
+    actor.ended().await;
+    let id = successor.id;
+    successor.finish(4).await;
+    let task = peer.client().task(id).until(State::Finished).await.unwrap();
+    assert_eq!(task.task.attempt, 2);
+    assert_ne!(node.id(), me, "it has started anew");
+    node.drain().await;
+    peer.drain().await;
 }
 
 /// What a node does has nothing to do with the time of day that the database has: a rescue takes as long, to the
