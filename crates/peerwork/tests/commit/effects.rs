@@ -220,13 +220,14 @@ async fn another_database_than_the_tasks_is_refused<DB: Bank>(place: Place) {
 async fn what_others_were_faster_than_can_be_tried_again<DB: Bank>(place: Place) {
     let ledger = Ledger::<DB>::open(&place).await;
     // Both have locked their first account when they ask for the other's: one of them is the victim.
-    let (both, victims) = (
+    let (both, victims, through) = (
         Arc::new(tokio::sync::Barrier::new(2)),
         Arc::new(AtomicU32::new(0)),
+        Arc::new(tokio::sync::Semaphore::new(0)),
     );
     let seen = victims.clone();
     let node = ledger.node(&place, move |run, ledger| {
-        let (both, victims) = (both.clone(), victims.clone());
+        let (both, victims, through) = (both.clone(), victims.clone(), through.clone());
         Box::pin(async move {
             let mut first_time = true;
             loop {
@@ -244,11 +245,18 @@ async fn what_others_were_faster_than_can_be_tried_again<DB: Bank>(place: Place)
                 });
                 match done.await {
                     Err(error) if error.is_transient() => {
-                        victims.fetch_add(1, Ordering::SeqCst);
                         first_time = false;
+                        // PostgreSQL wakes the one that waits for an account and hands it to whoever comes first: tried again
+                        // at once, the victim could lock it before the other has woken up, and they would be where they were.
+                        if victims.fetch_add(1, Ordering::SeqCst) == 0 {
+                            through.acquire().await.expect("never closed").forget();
+                        }
                         run.check()?;
                     }
-                    done => return Ok(done.map(|()| 0)?),
+                    done => {
+                        through.add_permits(1);
+                        return Ok(done.map(|()| 0)?);
+                    }
                 }
             }
         })
