@@ -4,13 +4,13 @@ use crate::place::Place;
 use async_trait::async_trait;
 use peerwork::Database;
 use peerwork_core::{
-    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Rules, RunId, Status, TaskId,
-    Timestamp,
+    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId, Status,
+    TaskId, Timestamp,
 };
 use peerwork_store::{
-    Claim, Claimed, Created, Cursor, End, Ended, Failure, Filter, Glance, Hint, Hints, KindRow,
-    NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result, Save, Saved, SqlStore, Steered,
-    Store, Swept, Tally, TaskRecord, Wish,
+    Claim, Claimed, Created, Cursor, Depth, End, Ended, Failure, Filter, Glance, Hint, Hints,
+    KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result, Save, Saved, SqlStore,
+    Steered, Store, Swept, Tally, TaskRecord, Wish,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -89,7 +89,8 @@ pass_on! {
     retire(node: NodeId) -> bool;
     declare_dead(node: NodeId, seq: u64) -> bool;
     nodes() -> Vec<NodeRow>;
-    glance(node: NodeId, width: usize) -> Glance;
+    glance(node: NodeId, width: usize, depth: Depth) -> Glance;
+    heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
     save(saves: Vec<Save>) -> Vec<Saved>;
     try_suspect(id: TaskId, run: RunId) -> bool;
