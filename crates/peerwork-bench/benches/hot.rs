@@ -29,20 +29,15 @@ fn decide_one(bencher: Bencher, status: Status) {
     };
     let (task, rules) = (task(status), Rules::default());
     bencher.bench(|| -> Result<Transition, _> {
-        decide(
-            black_box(&task),
-            &rules,
-            black_box(event.clone()),
-            Timestamp(7),
-        )
+        decide(black_box(&task), &rules, black_box(event), Timestamp(7))
     });
 }
 
 fn lanes(count: usize) -> Vec<LaneView> {
-    let lane = |n| LaneView {
+    let lane = |n: usize| LaneView {
         lane: LaneId(Uuid::from_u128(n as u128)),
         group: Name::default(),
-        user: Name::new("user", n.to_string()).expect("a short name"),
+        user: Name::new("user", &n.to_string()).expect("a short name"),
         work: Work::Run,
         rank: Rank::new(Status::Queued, 0),
         // Not in order: it is sorted by these.

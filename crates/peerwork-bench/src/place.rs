@@ -1,7 +1,9 @@
 //! Tables of one round: made by the engine's own migrations, under a prefix of their own, and removed after it.
 
+use crate::options::Options;
 use crate::raw::Raw;
 use crate::target::{Sort, Target};
+use anyhow::Context;
 use peerwork::{Client, Database, Settings};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -97,9 +99,14 @@ impl Place {
     }
 }
 
-/// The database with tables under `prefix`.
-pub async fn open(url: &str, prefix: &str) -> anyhow::Result<Database> {
+async fn open(url: &str, prefix: &str) -> anyhow::Result<Database> {
     Ok(Database::connect_with(url, Settings::default().with_prefix(prefix)).await?)
+}
+
+/// The tables of the process that has started this one.
+pub async fn opened_by(options: &Options) -> anyhow::Result<Database> {
+    let url = options.database_url.as_deref().context("a database")?;
+    open(url, options.prefix.as_deref().context("its tables")?).await
 }
 
 /// A file that goes with its round.

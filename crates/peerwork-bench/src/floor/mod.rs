@@ -115,6 +115,15 @@ pub struct Shape {
     pub in_pairs: bool,
 }
 
+impl Shape {
+    /// Large batches on one connection: the same on all databases.
+    pub const PLAIN: Self = Self {
+        batch: 1_000,
+        pipelines: 1,
+        in_pairs: false,
+    };
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.in_pairs {

@@ -12,11 +12,7 @@ use crate::report::{Report, Round};
 use crate::target::Target;
 
 /// The floor's, which is the same on all databases here: what it costs depends on its batches only.
-const SHAPE: Shape = Shape {
-    batch: 1_000,
-    pipelines: 1,
-    in_pairs: false,
-};
+const SHAPE: Shape = Shape::PLAIN;
 
 pub async fn run(target: &Target, options: &Options) -> anyhow::Result<Vec<Report>> {
     let mut rounds = Vec::new();

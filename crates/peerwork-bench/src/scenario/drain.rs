@@ -18,8 +18,14 @@ const TUNING_PART: usize = 4;
 
 pub const FLOOR: &str = "the floor in raw SQL";
 
-pub async fn tuned(target: &Target, options: &Options) -> anyhow::Result<Shape> {
-    floor::tune(target, (options.tasks() / TUNING_PART).max(1)).await
+/// Fewer tasks tell nothing about a shape.
+const TUNED_MIN: usize = 2_000;
+
+async fn tuned(target: &Target, options: &Options) -> anyhow::Result<Shape> {
+    if options.tasks() < TUNED_MIN {
+        return Ok(Shape::PLAIN);
+    }
+    floor::tune(target, options.tasks() / TUNING_PART).await
 }
 
 pub async fn floor(target: &Target, options: &Options) -> anyhow::Result<Vec<Report>> {

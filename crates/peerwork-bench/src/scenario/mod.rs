@@ -4,6 +4,7 @@ mod backlog;
 mod bloat;
 mod blocked;
 mod checkpoint;
+mod clock;
 mod cost;
 mod create;
 mod drain;
@@ -53,7 +54,10 @@ pub enum Scenario {
     Cost,
     /// `pickup --from-process`'s other process
     #[value(hide = true)]
-    Child,
+    PickupChild,
+    /// `start`'s other process
+    #[value(hide = true)]
+    StartChild,
 }
 
 impl Scenario {
@@ -74,7 +78,8 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Start => "start",
             Self::Cost => "cost",
-            Self::Child => "child",
+            Self::PickupChild => "pickup-child",
+            Self::StartChild => "start-child",
         }
     }
 
@@ -88,7 +93,7 @@ impl Scenario {
             Self::Checkpoint | Self::Steer => 1_000,
             Self::Pickup => 100,
             // These are told how long, not how many.
-            Self::Bloat | Self::Idle | Self::Child => 1,
+            Self::Bloat | Self::Idle | Self::PickupChild | Self::StartChild => 1,
         }
     }
 
@@ -125,8 +130,12 @@ impl Scenario {
             Self::Idle => idle::run(target, options).await,
             Self::Start => start::run(target, options).await,
             Self::Cost => cost::run(target, options).await,
-            Self::Child => {
+            Self::PickupChild => {
                 pickup::child(options).await?;
+                Ok(Vec::new())
+            }
+            Self::StartChild => {
+                start::child(options).await?;
                 Ok(Vec::new())
             }
         }

@@ -3,19 +3,19 @@
 //! The yardstick is the least that this takes: insert the task, where the database can notify do so and hear it, and claim
 //! it, all durable, on connections that are there already.
 
+use super::clock::now_us;
 use super::least::Least;
 use crate::figures::{Figure, Percentiles};
 use crate::options::Options;
 use crate::place::{self, Place};
+use crate::process::Child;
 use crate::report::{Report, Round};
 use crate::target::{Sort, Target};
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use peerwork::{Client, Handler, Node, Run, TaskError};
 use rand::Rng;
-use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin};
-use tokio::process::{Child, ChildStdin, Command};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
 /// A node is idle after so many milliseconds: the end of the last task is recorded, and the gap is over that a process leaves
@@ -73,14 +73,6 @@ pub async fn run(target: &Target, options: &Options) -> anyhow::Result<Vec<Repor
     }])
 }
 
-/// Microseconds since 1970: the one clock that two processes of a machine share.
-fn now_us() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// Until the node is idle again.
 async fn pause() {
     let ms = rand::rng().random_range(PAUSE_MS);
@@ -118,7 +110,7 @@ struct Ours {
 
 enum Creator {
     Here(Client),
-    There(Child, ChildStdin),
+    There(Box<Child>),
 }
 
 impl Ours {
@@ -130,21 +122,7 @@ impl Ours {
             .await?;
         let creator = match from_process {
             false => Creator::Here(node.client()),
-            true => {
-                let mut child = Command::new(std::env::current_exe()?)
-                    .args([
-                        "child",
-                        "--database-url",
-                        &place.url,
-                        "--prefix",
-                        &place.prefix,
-                    ])
-                    .stdin(Stdio::piped())
-                    .kill_on_drop(true)
-                    .spawn()?;
-                let orders = child.stdin.take().context("a child with an input")?;
-                Creator::There(child, orders)
-            }
+            true => Creator::There(Box::new(Child::start("pickup-child", place, 1)?)),
         };
         Ok(Self {
             node,
@@ -156,7 +134,7 @@ impl Ours {
     async fn sample(&mut self) -> anyhow::Result<Duration> {
         match &mut self.creator {
             Creator::Here(client) => create(client).await?,
-            Creator::There(_, orders) => orders.write_all(b"\n").await?,
+            Creator::There(child) => child.tell("").await?,
         }
         let arrival = tokio::time::timeout(SAMPLE_MAX, self.arrivals.recv()).await;
         let time = arrival.context("a task was not picked up in time")?;
@@ -164,10 +142,8 @@ impl Ours {
     }
 
     async fn end(self) -> anyhow::Result<()> {
-        if let Creator::There(mut child, orders) = self.creator {
-            drop(orders);
-            let status = child.wait().await?;
-            ensure!(status.success(), "the creating process ended with {status}");
+        if let Creator::There(child) = self.creator {
+            child.end().await?;
         }
         self.node.drain().await;
         Ok(())
@@ -176,13 +152,8 @@ impl Ours {
 
 /// The other process: creates a task for each line that it is sent.
 pub async fn child(options: &Options) -> anyhow::Result<()> {
-    let url = options
-        .database_url
-        .as_deref()
-        .context("a database to create in")?;
-    let prefix = options.prefix.as_deref().context("tables to create in")?;
-    let client = Client::connect(&place::open(url, prefix).await?).await?;
-    let mut orders: Lines<BufReader<Stdin>> = BufReader::new(tokio::io::stdin()).lines();
+    let client = Client::connect(&place::opened_by(options).await?).await?;
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
     while orders.next_line().await?.is_some() {
         create(&client).await?;
     }

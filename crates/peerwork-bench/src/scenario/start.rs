@@ -1,21 +1,23 @@
 //! `start`: many long-running tasks at once on one node: the time until all of them run, and its memory for each.
 //!
-//! The yardstick is the floor's claims of as many tasks, without anything that runs them.
+//! The node is in a process of its own, fresh for each round: memory that an earlier round has used would not be seen. The
+//! yardstick is the floor's claims of as many tasks, without anything that runs them.
 
-use super::steer::Patient;
-use crate::figures::{Figure, Percentiles};
+use super::clock::now_us;
+use crate::figures::Figure;
 use crate::fill;
 use crate::floor::Scope;
 use crate::handlers::{Countdown, NOOP};
 use crate::options::Options;
-use crate::place::Place;
-use crate::process::resident_bytes;
+use crate::place::{self, Place};
+use crate::process::{Child, resident_bytes};
 use crate::report::{Report, Round};
 use crate::target::Target;
 use anyhow::{Context, ensure};
 use peerwork::{Handler, Node, Run, TaskError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// The floor's.
 const BATCH: usize = 1_000;
@@ -27,7 +29,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 struct Started(Arc<Countdown>);
 
 impl Handler for Started {
-    const KIND: &'static str = Patient::KIND;
+    const KIND: &'static str = "started";
     type Input = u64;
     type Checkpoint = ();
     type Output = ();
@@ -53,8 +55,8 @@ pub async fn run(target: &Target, options: &Options) -> anyhow::Result<Vec<Repor
     }])
 }
 
-fn once(time: Duration) -> Figure {
-    Figure::Latency(Percentiles::of(vec![time]))
+fn until_all_run(ms: f64) -> Figure {
+    Figure::Amount("ms_until_all_run", ms)
 }
 
 async fn claim_only(target: &Target, tasks: usize) -> anyhow::Result<Figure> {
@@ -71,27 +73,50 @@ async fn claim_only(target: &Target, tasks: usize) -> anyhow::Result<Figure> {
     let time = started.elapsed();
     drop(claims);
     place.remove().await?;
-    Ok(once(time))
+    Ok(until_all_run(time.as_secs_f64() * 1_000.0))
 }
 
 async fn start(target: &Target, tasks: usize, yardstick: Figure) -> anyhow::Result<Round> {
     let place = Place::new(target).await?;
-    let countdown = Countdown::from(tasks);
-    let node = Node::builder(&place.database)
+    let mut child = Child::start("start-child", &place, tasks)?;
+    ensure!(
+        child.line().await? == "ready",
+        "the node's process did not start"
+    );
+    // They appear all at once, when this is committed.
+    fill::queued_at_once(&place, Started::KIND, "", tasks).await?;
+    child.tell(&now_us().to_string()).await?;
+    place.client.wake_nodes();
+    let answer = child.line().await?;
+    child.end().await?;
+    place.remove().await?;
+    let (us, bytes) = answer.split_once(' ').context("a time and a size")?;
+    let (us, bytes): (f64, f64) = (us.parse()?, bytes.parse()?);
+    let kib_per_task = bytes / tasks as f64 / 1_024.0;
+    Ok(
+        Round::new(until_all_run(us / 1_000.0), yardstick)
+            .with("memory_kib_per_task", kib_per_task),
+    )
+}
+
+/// The other process: a node. It is told when its tasks were there, and tells how long it took until all of them ran, and what
+/// that took of its memory.
+pub async fn child(options: &Options) -> anyhow::Result<()> {
+    let countdown = Countdown::from(options.tasks());
+    let node = Node::builder(&place::opened_by(options).await?)
         .register(Started(countdown.clone()))
-        .slots(tasks);
+        .slots(options.tasks());
     let node = node.start().await?;
     let before = resident_bytes()?;
-    // They appear all at once, when this is committed.
-    fill::queued_at_once(&place, Patient::KIND, "", tasks).await?;
-    let started = Instant::now();
+    println!("ready");
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    let since: u64 = orders.next_line().await?.context("the time")?.parse()?;
     node.client().wake_nodes();
     let all = tokio::time::timeout(START_MAX, countdown.over()).await;
     all.context("not all tasks were started")?;
-    let time = started.elapsed();
+    let us = now_us().saturating_sub(since);
     let bytes = resident_bytes()?.saturating_sub(before);
+    println!("{us} {bytes}");
     node.drain().await;
-    place.remove().await?;
-    let kib = bytes as f64 / tasks as f64 / 1_024.0;
-    Ok(Round::new(once(time), yardstick).with("memory_kib_per_task", kib))
+    Ok(())
 }
