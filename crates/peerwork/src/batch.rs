@@ -23,7 +23,23 @@ pub(crate) struct Batcher<T, R> {
 
 struct Entry<T, R> {
     item: T,
-    answer: oneshot::Sender<Result<R>>,
+    answer: Answer<R>,
+}
+
+/// Who is told what came of an item.
+enum Answer<R> {
+    Waiter(oneshot::Sender<Result<R>>),
+    Handler(Box<dyn FnOnce(Result<R>) + Send>),
+}
+
+impl<R> Answer<R> {
+    fn send(self, answer: Result<R>) {
+        match self {
+            // It may have stopped waiting.
+            Self::Waiter(waiter) => drop(waiter.send(answer)),
+            Self::Handler(handler) => handler(answer),
+        }
+    }
 }
 
 impl<T, R> Clone for Batcher<T, R> {
@@ -59,11 +75,21 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
             )
         };
         let (answer, receiver) = oneshot::channel();
+        let answer = Answer::Waiter(answer);
         self.sender
             .send(Entry { item, answer })
             .await
             .map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())?
+    }
+
+    /// Hands in an item; `then` is told its answer, by whoever writes the batch: it must be quick. It is not told if the
+    /// runtime stops.
+    ///
+    /// Waits for room. Dropping the future before it is ready hands nothing in.
+    pub async fn submit_then(&self, item: T, then: impl FnOnce(Result<R>) + Send + 'static) {
+        let answer = Answer::Handler(Box::new(then));
+        let _ = self.sender.send(Entry { item, answer }).await;
     }
 }
 
@@ -106,7 +132,7 @@ async fn flush_all<T: Clone + 'static, R: 'static>(batch: Vec<Entry<T, R>>, flus
         match flush(items).await {
             Ok(answers) => {
                 for (entry, answer) in batch.into_iter().zip(answers) {
-                    let _ = entry.answer.send(Ok(answer));
+                    entry.answer.send(Ok(answer));
                 }
             }
             Err(error) if batch.len() > 1 && !error.is_transient() => {
@@ -116,7 +142,7 @@ async fn flush_all<T: Clone + 'static, R: 'static>(batch: Vec<Entry<T, R>>, flus
             }
             Err(error) => {
                 for entry in batch {
-                    let _ = entry
+                    entry
                         .answer
                         .send(Err(Error::new(error.kind(), error.to_string())));
                 }

@@ -52,8 +52,8 @@ pub(crate) struct Committed {
 
 #[derive(Default)]
 struct ControlState {
-    /// Cancelled when the run is told to stop; a new one takes its place when that is withdrawn.
-    told: CancellationToken,
+    /// Cancelled when the run is told to stop; a new one takes its place when that is withdrawn. Made for whoever asks.
+    told: Option<CancellationToken>,
     reason: Option<Reason>,
     progress: Option<Progress>,
     /// Whether `progress` has not been written yet.
@@ -62,6 +62,14 @@ struct ControlState {
     moved: bool,
     /// Whether the handler's future has ended.
     over: bool,
+}
+
+impl ControlState {
+    fn tell(&self) {
+        if let Some(told) = &self.told {
+            told.cancel();
+        }
+    }
 }
 
 impl Control {
@@ -85,7 +93,7 @@ impl Control {
         if state.reason != Some(Reason::LeaseLost) {
             state.reason = Some(reason);
         }
-        state.told.cancel();
+        state.tell();
     }
 
     /// Tells the run to stop, and has its future dropped.
@@ -98,7 +106,7 @@ impl Control {
     pub fn over(&self) {
         let mut state = self.state();
         state.over = true;
-        state.told.cancel();
+        state.tell();
     }
 
     pub fn is_over(&self) -> bool {
@@ -110,7 +118,7 @@ impl Control {
         let mut state = self.state();
         if state.reason == Some(Reason::Pause) {
             state.reason = None;
-            state.told = CancellationToken::new();
+            state.told = None;
         }
     }
 
@@ -120,7 +128,13 @@ impl Control {
     }
 
     pub fn token(&self) -> CancellationToken {
-        self.state().told.clone()
+        let mut state = self.state();
+        let is_told = state.reason.is_some() || state.over;
+        let token = state.told.get_or_insert_default();
+        if is_told {
+            token.cancel();
+        }
+        token.clone()
     }
 
     pub fn reason(&self) -> Option<Reason> {

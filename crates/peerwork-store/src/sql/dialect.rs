@@ -172,15 +172,6 @@ impl Dialect {
         sql.push(constant);
         sql
     }
-
-    fn array_type(sort: Sort) -> &'static str {
-        match sort {
-            Sort::Int => "bigint[]",
-            Sort::Id => "uuid[]",
-            Sort::Bytes => "bytea[]",
-            Sort::Text => "text[]",
-        }
-    }
 }
 
 /// A statement with its parameters.
@@ -359,14 +350,18 @@ impl Sql {
         for (i, value) in rows.into_iter().enumerate() {
             push_value(&mut columns[i % width], value);
         }
+        self.unnest_columns(columns)
+    }
+
+    /// The same over columns that are arrays already.
+    pub(crate) fn unnest_columns(&mut self, columns: impl IntoIterator<Item = Value>) -> &mut Self {
         self.push("unnest(");
-        for (i, (column, sort)) in columns.into_iter().zip(sorts).enumerate() {
+        for (i, column) in columns.into_iter().enumerate() {
             if i > 0 {
                 self.text.push(',');
             }
-            self.bind(column)
-                .push("::")
-                .push(Dialect::array_type(*sort));
+            let array_type = array_type(&column);
+            self.bind(column).push("::").push(array_type);
         }
         self.push(")")
     }
@@ -397,6 +392,16 @@ impl Sql {
     pub(crate) fn for_update_skip_locked(&mut self) -> &mut Self {
         let suffix = self.dialect.for_update_skip_locked();
         self.push(suffix)
+    }
+}
+
+fn array_type(column: &Value) -> &'static str {
+    match column {
+        Value::Ints(_) => "bigint[]",
+        Value::Ids(_) => "uuid[]",
+        Value::Blobs(_) => "bytea[]",
+        Value::Texts(_) => "text[]",
+        column => unreachable!("{column:?} is no array"),
     }
 }
 

@@ -11,7 +11,8 @@ pub use watch::TaskWatch;
 use crate::batch::Batcher;
 use crate::hub::{Hub, News};
 use crate::{Database, Draft, Env, Error, Result, TaskKind, Untyped};
-use peerwork_core::{BATCH_MAX, Name, OperationId, TaskId, Timestamp};
+use futures_util::{StreamExt, TryStreamExt};
+use peerwork_core::{BATCH_BYTES_MAX, BATCH_MAX, Name, OperationId, TaskId, Timestamp};
 use peerwork_store::{
     Created, Filter, Hint, KindRow, NewTask, NodeRow, Steered, Store, TaskRecord, Wish,
 };
@@ -26,6 +27,29 @@ pub enum Migrate {
     Auto,
     /// It is only checked: an operator runs the SQL (`peerwork migrate sql` prints it).
     Never,
+}
+
+/// Batches of one list that are under way at a time: while the database writes one, the next is on its way.
+const CREATES_IN_FLIGHT: usize = 2;
+
+/// A list cut into batches that one call takes. A task that is larger than a batch goes alone.
+fn batches(tasks: Vec<NewTask>) -> impl Iterator<Item = Vec<NewTask>> {
+    let mut tasks = tasks.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let first = tasks.next()?;
+        let mut bytes = first.input.len();
+        let mut batch = Vec::with_capacity(BATCH_MAX.min(1 + tasks.len()));
+        batch.push(first);
+        while batch.len() < BATCH_MAX {
+            let fits = |task: &NewTask| bytes + task.input.len() <= BATCH_BYTES_MAX;
+            let Some(task) = tasks.next_if(fits) else {
+                break;
+            };
+            bytes += task.input.len();
+            batch.push(task);
+        }
+        Some(batch)
+    })
 }
 
 /// Creates tasks, and tells nodes of them.
@@ -158,7 +182,8 @@ impl Client {
         Ok(self.handle(id))
     }
 
-    /// Creates many tasks of one kind, in batches; each batch is created whole or not at all.
+    /// Creates many tasks of one kind, in batches; each batch is created whole or not at all. They are in line in the order
+    /// of the list, but for the two batches of a thousand that are under way at a time.
     ///
     /// # Errors
     /// As [`create`](Self::create). Every draft is checked before the first is created.
@@ -208,25 +233,16 @@ impl Client {
         });
     }
 
-    pub(crate) async fn create_resolved(&self, mut tasks: Vec<NewTask>) -> Result<()> {
-        while !tasks.is_empty() {
-            let mut bytes = 0;
-            let fits = |task: &NewTask| {
-                bytes += task.input.len();
-                bytes <= peerwork_core::BATCH_BYTES_MAX
-            };
-            let take = tasks
-                .iter()
-                .take(BATCH_MAX)
-                .map(fits)
-                .take_while(|fits| *fits)
-                .count()
-                .max(1);
-            let rest = tasks.split_off(take);
-            let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
-            let batch = std::mem::replace(&mut tasks, rest);
+    pub(crate) async fn create_resolved(&self, tasks: Vec<NewTask>) -> Result<()> {
+        let create = |batch: Vec<NewTask>| async move {
+            let ids: Vec<_> = batch.iter().map(|task| task.id).collect();
             let answers = create(&*self.inner.store, &self.inner.hub, batch).await?;
-            for (answer, id) in answers.into_iter().zip(ids) {
+            Ok::<_, Error>(answers.into_iter().zip(ids))
+        };
+        let batches = futures_util::stream::iter(batches(tasks));
+        let mut created = batches.map(create).buffered(CREATES_IN_FLIGHT);
+        while let Some(answers) = created.try_next().await? {
+            for (answer, id) in answers {
                 self.created(answer, id).await?;
             }
         }

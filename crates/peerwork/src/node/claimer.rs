@@ -244,16 +244,22 @@ impl Claimer {
             .expect("no panic under the lock")
             .claimed(got);
         for task in claimed {
-            let control = Arc::new(Control::new(core.runs_on(&task.kind)));
+            let entry = core.registry.get(&task.kind);
+            let runs_on = entry
+                .as_ref()
+                .is_some_and(|entry| entry.rules.on_unreachable.runs_on(core.is_embedded));
+            let control = Arc::new(Control::new(runs_on));
             if core.draining.is_cancelled() {
                 control.tell(crate::Reason::Drain);
             }
             if core.hold(&task, control.clone()) {
                 let turn = core.slots(work).line_up();
-                core.spawn(runner::run(core.clone(), control, task, node, turn));
+                let run = runner::run(core.clone(), control, entry, task, node, turn);
+                // In a box it is moved once, not by every layer around it.
+                core.spawn(Box::pin(run));
             } else {
                 // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
-                core.spawn(runner::give_back(core.clone(), task));
+                core.spawn(runner::give_back(core.clone(), entry, task));
             }
         }
         core.set_claiming(None);

@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -82,10 +83,10 @@ pub(crate) struct Slots {
     pub credits: Mutex<Credits>,
 }
 
-/// A place in the line for a slot.
-pub(crate) struct Turn {
-    slot: Option<OwnedSemaphorePermit>,
-    line: Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>,
+/// A slot, or a place in the line for one.
+pub(crate) enum Turn {
+    Now(OwnedSemaphorePermit),
+    InLine(Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>),
 }
 
 impl Slots {
@@ -93,25 +94,28 @@ impl Slots {
     /// which the runtime happens to start their runs.
     pub fn line_up(&self) -> Turn {
         let free = self.free.clone();
+        // Nobody is in the line while this succeeds.
+        if let Ok(slot) = free.clone().try_acquire_owned() {
+            return Turn::Now(slot);
+        }
         // Out of the runtime's budget: beyond it the first poll would not get into the line.
         let mut line = Box::pin(tokio::task::unconstrained(async move {
             let slot = free.acquire_owned().await;
             slot.expect("the semaphore is never closed")
         }));
-        let slot = match line.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(slot) => Some(slot),
-            Poll::Pending => None,
-        };
-        Turn { slot, line }
+        match line.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(slot) => Turn::Now(slot),
+            Poll::Pending => Turn::InLine(line),
+        }
     }
 }
 
 impl Turn {
-    /// Waits until it is its turn. Dropping it leaves the line.
-    pub async fn comes(self) -> OwnedSemaphorePermit {
-        match self.slot {
-            Some(slot) => slot,
-            None => self.line.await,
+    /// Waits until it is its turn, for a while. Dropping it leaves the line.
+    pub async fn comes_within(self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        match self {
+            Self::Now(slot) => Some(slot),
+            Self::InLine(line) => tokio::time::timeout(patience, line).await.ok(),
         }
     }
 }
@@ -216,6 +220,27 @@ impl Core {
         }
     }
 
+    /// Hands in the end of a run, to be recorded as [`end`](Self::end) does it; `then` is told what came of it.
+    pub async fn end_later(
+        self: &Arc<Self>,
+        end: End,
+        then: impl FnOnce(Option<Ended>) + Send + 'static,
+    ) {
+        let (core, again) = (self.clone(), end.clone());
+        let answered = move |answer: peerwork_store::Result<Ended>| match answer {
+            Ok(ended) => then(Some(ended)),
+            Err(error) => {
+                tracing::debug!(task = %again.id, %error, "end not recorded yet");
+                let slowly = core.clone();
+                core.spawn(async move {
+                    tokio::time::sleep(SAVE_AGAIN).await;
+                    then(slowly.end(again).await);
+                });
+            }
+        };
+        self.ender.submit_then(end, answered).await;
+    }
+
     /// The rules of a kind, as its handler states them.
     pub fn rules(&self, kind: &Name) -> Rules {
         let entry = self.registry.get(kind);
@@ -277,11 +302,6 @@ impl Core {
     pub fn doubt(&self) {
         self.doubted.store(true, Ordering::Relaxed);
         self.look.notify_one();
-    }
-
-    /// Whether a run of this kind goes on while the lease cannot be renewed.
-    pub fn runs_on(&self, kind: &Name) -> bool {
-        self.rules(kind).on_unreachable.runs_on(self.is_embedded)
     }
 
     /// Drops the futures of the runs that must not outlive the lease; answers how many.

@@ -24,7 +24,8 @@ type Start = dyn Fn(Arc<Core>, Arc<Control>, Claimed) -> Execution + Send + Sync
 
 /// One kind.
 pub(crate) struct Entry {
-    pub name: Name,
+    key: KindKey,
+    name: Name,
     pub rules: Rules,
     start: Box<Start>,
 }
@@ -39,7 +40,7 @@ impl Entry {
 /// All kinds of a node.
 #[derive(Default)]
 pub(crate) struct Registry {
-    kinds: BTreeMap<KindKey, Arc<Entry>>,
+    kinds: BTreeMap<Name, Arc<Entry>>,
     /// The first thing that was wrong; a builder reports it when the node starts.
     wrong: Option<String>,
 }
@@ -100,11 +101,16 @@ impl Registry {
                 return;
             }
         };
-        if self
-            .kinds
-            .insert(KindKey::new(&name), Arc::new(Entry { name, rules, start }))
-            .is_some()
-        {
+        let key = KindKey::new(&name);
+        let is_taken = self.kinds.values().any(|entry| entry.key == key);
+        let entry = Entry {
+            key,
+            name: name.clone(),
+            rules,
+            start,
+        };
+        self.kinds.insert(name, Arc::new(entry));
+        if is_taken {
             self.wrong.get_or_insert(format!(
                 "kind {kind:?} is registered twice; give each handler a kind of its own"
             ));
@@ -120,14 +126,11 @@ impl Registry {
     }
 
     pub fn get(&self, kind: &Name) -> Option<Arc<Entry>> {
-        self.kinds
-            .get(&KindKey::new(kind))
-            .filter(|entry| entry.name == *kind)
-            .cloned()
+        self.kinds.get(kind).cloned()
     }
 
     pub fn keys(&self) -> Vec<KindKey> {
-        self.kinds.keys().copied().collect()
+        self.kinds.values().map(|entry| entry.key).collect()
     }
 
     pub fn rules(&self) -> Vec<(Name, Rules)> {

@@ -18,6 +18,9 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
+/// How long a claimed task waits for a slot.
+const PATIENCE: Duration = Duration::from_millis(Credits::GIVE_BACK_MS);
+
 /// How a handler's future ended.
 enum Ending {
     /// By itself.
@@ -32,14 +35,15 @@ enum Ending {
 pub(super) async fn run(
     core: Arc<Core>,
     control: Arc<Control>,
+    entry: Option<Arc<Entry>>,
     claimed: Claimed,
     node: NodeId,
     turn: Turn,
 ) {
-    let facts = Facts::of(&core, &claimed);
+    let facts = Facts::of(entry, &claimed);
     let work = claimed.task.status.work();
-    let ending = match core.registry.get(&claimed.kind) {
-        Some(entry) => execute(&core, &control, &entry, &facts, claimed, node, turn).await,
+    let ending = match &facts.entry {
+        Some(entry) => execute(&core, &control, entry, &facts, claimed, node, turn).await,
         // A claim asks for registered kinds only; two names with one key would come here.
         None => Ending::Dropped(Reason::Drain),
     };
@@ -54,12 +58,12 @@ pub(super) async fn run(
             tracing::warn!(task = %facts.id, kind = %facts.kind, "the run was ended by its own transaction before; how it ended otherwise is not recorded");
         }
         core.release(facts.id, facts.run, work, started);
-        conclude(&core, Ended::Recorded(status), &facts, started, false).await;
+        conclude(&core, Ended::Recorded(status), &facts, started, false);
         return;
     }
     let end = facts.end(&core, &control, ending);
     control.over();
-    finish(&core, end, &facts, work, started).await;
+    finish(&core, end, facts, work, started).await;
 }
 
 /// Waits until no transaction of the run is under way. What the task became, if one of them has ended the run.
@@ -72,8 +76,8 @@ async fn ended_by_commit(core: &Core, control: &Control) -> Option<Status> {
 }
 
 /// Gives a task back that was claimed and not started.
-pub(super) async fn give_back(core: Arc<Core>, claimed: Claimed) {
-    let facts = Facts::of(&core, &claimed);
+pub(super) async fn give_back(core: Arc<Core>, entry: Option<Arc<Entry>>, claimed: Claimed) {
+    let facts = Facts::of(entry, &claimed);
     let end = facts.as_end(Event::Stopped);
     core.end(end).await;
     let now = core.client.env.now();
@@ -89,21 +93,28 @@ struct Facts {
     id: peerwork_core::TaskId,
     run: peerwork_core::RunId,
     kind: Name,
-    rules: Rules,
+    /// None: the node does not have the kind.
+    entry: Option<Arc<Entry>>,
     options: peerwork_store::Options,
     is_child: bool,
 }
 
 impl Facts {
-    fn of(core: &Core, claimed: &Claimed) -> Self {
+    fn of(entry: Option<Arc<Entry>>, claimed: &Claimed) -> Self {
         Self {
             id: claimed.id,
             run: claimed.run,
             kind: claimed.kind.clone(),
-            rules: core.rules(&claimed.kind),
+            entry,
             options: claimed.options,
             is_child: claimed.parent.is_some(),
         }
+    }
+
+    /// The choices of its kind.
+    fn rules(&self) -> Rules {
+        let entry = self.entry.as_ref();
+        entry.map(|entry| entry.rules.clone()).unwrap_or_default()
     }
 
     fn as_end(&self, event: Event) -> End {
@@ -111,7 +122,7 @@ impl Facts {
             id: self.id,
             run: self.run,
             event,
-            rules: self.rules.clone(),
+            rules: self.rules(),
             output: None,
             error: None,
             awaited_children: 0,
@@ -163,7 +174,7 @@ impl Facts {
     }
 
     fn timed_out(&self, core: &Core) -> End {
-        let timeout_ms = self.rules.progress_timeout_ms.unwrap_or_default();
+        let timeout_ms = self.rules().progress_timeout_ms.unwrap_or_default();
         let text = format!("no checkpoint and no progress for {timeout_ms} ms");
         self.failed(core, text, false, None)
     }
@@ -200,10 +211,13 @@ async fn execute(
     node: NodeId,
     turn: Turn,
 ) -> Ending {
+    if let Some(reason) = control.reason() {
+        return Ending::Dropped(reason);
+    }
     let admitted = tokio::select! {
         biased;
-        () = control.stopped() => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
         admitted = admit(core, &claimed, turn) => admitted,
+        () = control.stopped() => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
     };
     let Some((slot, trial)) = admitted else {
         return Ending::NotStarted;
@@ -214,13 +228,14 @@ async fn execute(
         node,
         entry.start(core.clone(), control.clone(), claimed),
     );
+    // The handler first: whatever ends at its first poll needs nothing of the rest, and the guard is in there.
     let ending = tokio::select! {
         biased;
+        ending = work => ending,
         () = control.killed.cancelled() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
         () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
         () = silent(control, facts) => Ending::Dropped(Reason::Timeout),
         () = trial::last(trial, control) => unreachable!("it never returns"),
-        ending = work => ending,
     };
     drop(slot);
     ending
@@ -236,20 +251,23 @@ async fn admit(
 ) -> Option<(OwnedSemaphorePermit, Option<Trial>)> {
     let crashes = claimed.task.crashes;
     if !blame::is_suspect(crashes) {
-        return Some((in_time(turn).await?, None));
+        return Some((turn.comes_within(PATIENCE).await?, None));
     }
     // It must not stand in the line for a slot meanwhile, and keep one that it cannot use.
     drop(turn);
-    let trial = Trial::comes(core, crashes).await?;
-    let slot = in_time(core.slots(claimed.task.status.work()).line_up()).await?;
+    Box::pin(try_suspect(core, claimed)).await
+}
+
+async fn try_suspect(
+    core: &Core,
+    claimed: &Claimed,
+) -> Option<(OwnedSemaphorePermit, Option<Trial>)> {
+    let trial = Trial::comes(core, claimed.task.crashes).await?;
+    let turn = core.slots(claimed.task.status.work()).line_up();
+    let slot = turn.comes_within(PATIENCE).await?;
     Trial::begin(core, claimed)
         .await
         .then_some((slot, Some(trial)))
-}
-
-async fn in_time(turn: Turn) -> Option<OwnedSemaphorePermit> {
-    let patience = Duration::from_millis(Credits::GIVE_BACK_MS);
-    tokio::time::timeout(patience, turn.comes()).await.ok()
 }
 
 /// Checks the lease before each poll: past its deadline the future is not polled any more, unless its kind runs on.
@@ -277,7 +295,8 @@ async fn guarded(
 
 /// Returns when a run has been silent for longer than its kind allows, and has not ended after it was told so.
 async fn silent(control: &Control, facts: &Facts) {
-    let Some(timeout_ms) = facts.rules.progress_timeout_ms else {
+    let rules = facts.rules();
+    let Some(timeout_ms) = rules.progress_timeout_ms else {
         return std::future::pending().await;
     };
     loop {
@@ -290,15 +309,22 @@ async fn silent(control: &Control, facts: &Facts) {
     }
     tracing::warn!(task = %facts.id, kind = %facts.kind, timeout_ms, "no progress in time; told to stop");
     control.tell(Reason::Timeout);
-    tokio::time::sleep(Duration::from_millis(facts.rules.pause_deadline_ms)).await
+    tokio::time::sleep(Duration::from_millis(rules.pause_deadline_ms)).await
 }
 
 /// Returns when a run must be dropped, because it was told to stop and has had its kind's time to do so.
 async fn past_deadline(core: &Core, control: &Control, facts: &Facts) {
+    control.stopped().await;
+    // Most runs are never told to: the rest is not kept in each of them.
+    Box::pin(past_told_deadline(core, control, facts)).await;
+}
+
+async fn past_told_deadline(core: &Core, control: &Control, facts: &Facts) {
+    let rules = facts.rules();
     loop {
         control.stopped().await;
-        tokio::time::sleep(Duration::from_millis(facts.rules.pause_deadline_ms)).await;
-        match (control.reason(), facts.rules.on_pause_deadline) {
+        tokio::time::sleep(Duration::from_millis(rules.pause_deadline_ms)).await;
+        match (control.reason(), rules.on_pause_deadline) {
             (Some(Reason::Delete | Reason::LeaseLost), _)
             | (Some(Reason::Pause), OnPauseDeadline::Force) => return,
             (Some(Reason::Pause), OnPauseDeadline::Refuse) => {
@@ -316,21 +342,27 @@ async fn past_deadline(core: &Core, control: &Control, facts: &Facts) {
     }
 }
 
-async fn finish(core: &Core, end: End, facts: &Facts, work: Work, started: bool) {
+/// Hands in an end, and leaves the rest to whoever records it.
+async fn finish(core: &Arc<Core>, end: End, facts: Facts, work: Work, started: bool) {
     if core.ended.is_cancelled() {
         // The node was dropped, which is a crash: its peers find out by themselves.
         return;
     }
     let stopped = matches!(end.event, Event::Stopped);
-    let ended = core.end(end).await;
-    core.release(facts.id, facts.run, work, started);
-    if let Some(ended) = ended {
-        conclude(core, ended, facts, started, stopped).await;
-    }
+    let then = {
+        let core = core.clone();
+        move |ended: Option<Ended>| {
+            core.release(facts.id, facts.run, work, started);
+            if let Some(ended) = ended {
+                conclude(&core, ended, &facts, started, stopped);
+            }
+        }
+    };
+    core.end_later(end, then).await;
 }
 
 /// What an end that is recorded leads to. `stopped`: the run gave its task back.
-async fn conclude(core: &Core, ended: Ended, facts: &Facts, started: bool, stopped: bool) {
+fn conclude(core: &Arc<Core>, ended: Ended, facts: &Facts, started: bool, stopped: bool) {
     match ended {
         Ended::Recorded(status) | Ended::Already(status) => {
             tracing::debug!(task = %facts.id, kind = %facts.kind, %status, "run ended");
@@ -342,7 +374,8 @@ async fn conclude(core: &Core, ended: Ended, facts: &Facts, started: bool, stopp
                 Status::Resuming | Status::CleanupQueued | Status::Queued
             );
             if (facts.is_child && status.is_final()) || status == Status::Waiting {
-                wake_waiting(core).await;
+                let waker = core.clone();
+                core.spawn(async move { wake_waiting(&waker).await });
             }
             core.announce(ready);
         }

@@ -6,11 +6,12 @@ use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::rows::{PARKED, Placed, READY, TASK};
 use crate::sql::settings::{Database, Isolation};
 use crate::sql::tx::{Bulk, OnDuplicate, Tx};
-use crate::sql::value::{Sort, Value};
+use crate::sql::value::Value;
 use crate::{Created, NewTask};
 use peerwork_core::{KindKey, Place, Rank, Task, TaskId, Timestamp};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use uuid::Uuid;
 
 /// Creates all of them, or none.
 pub(crate) struct Create {
@@ -133,36 +134,13 @@ async fn insert_places(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault>
 
 /// Everything in one statement, for databases whose `WITH` may write.
 async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>, Fault> {
-    use Sort::{Bytes, Id, Int, Text};
-    const SORTS: [Sort; 15] = [
-        Id, Id, Text, Text, Text, Int, Int, Id, Bytes, Int, Int, Int, Int, Int, Int,
-    ];
-    let mut values = Vec::with_capacity(tasks.len() * SORTS.len());
+    let mut columns = Columns::default();
     for new in tasks {
-        let row = placed(new);
-        // A rank says that it goes to `ready`, none that it goes to `parked`.
-        let rank = (row.place() == Place::Ready).then(|| Rank::new(row.task.status, row.priority));
-        values.extend::<[Value; 15]>([
-            new.id.into(),
-            row.lane.into(),
-            (&new.user).into(),
-            (&new.group).into(),
-            (&new.kind).into(),
-            new.priority.into(),
-            Value::Int(Some(new.options.code())),
-            new.parent.into(),
-            new.input.clone().into(),
-            row.kind.into(),
-            row.task.status.into(),
-            rank.into(),
-            row.task.wake_at.into(),
-            row.due_at().into(),
-            row.child.into(),
-        ]);
+        columns.push(new);
     }
     // `is true` keeps the planner from making a join of it, which on our connections would compare each with each.
     let mut sql = tx.sql("with u as materialized (select * from ");
-    sql.unnest(&SORTS, values);
+    sql.unnest_columns(columns.into_values());
     sql.push(
         " u(id,lane,usr,grp,kind,priority,options,parent,input,kind_key,status,rank_no,wake_at,due_at,child)), \
          n as materialized (select ",
@@ -183,6 +161,69 @@ async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<
     );
     let mut rows = tx.fetch(sql).await?;
     rows.rows().map(|mut row| row.id().map(TaskId)).collect()
+}
+
+/// The columns of new tasks, for a statement that takes them as arrays.
+#[derive(Default)]
+struct Columns {
+    ids: Vec<Option<Uuid>>,
+    lanes: Vec<Option<Uuid>>,
+    users: Vec<Option<String>>,
+    groups: Vec<Option<String>>,
+    kinds: Vec<Option<String>>,
+    priorities: Vec<Option<i64>>,
+    options: Vec<Option<i64>>,
+    parents: Vec<Option<Uuid>>,
+    inputs: Vec<Option<Vec<u8>>>,
+    kind_keys: Vec<Option<i64>>,
+    statuses: Vec<Option<i64>>,
+    ranks: Vec<Option<i64>>,
+    wakes: Vec<Option<i64>>,
+    dues: Vec<Option<i64>>,
+    children: Vec<Option<i64>>,
+}
+
+impl Columns {
+    fn push(&mut self, new: &NewTask) {
+        let row = placed(new);
+        // A rank says that it goes to `ready`, none that it goes to `parked`.
+        let rank = (row.place() == Place::Ready).then(|| Rank::new(row.task.status, row.priority));
+        self.ids.push(Some(new.id.0));
+        self.lanes.push(Some(row.lane.0));
+        self.users.push(Some(new.user.as_str().to_owned()));
+        self.groups.push(Some(new.group.as_str().to_owned()));
+        self.kinds.push(Some(new.kind.as_str().to_owned()));
+        self.priorities.push(Some(new.priority.into()));
+        self.options.push(Some(new.options.code()));
+        self.parents.push(new.parent.map(|parent| parent.0));
+        self.inputs.push(Some(new.input.clone()));
+        self.kind_keys.push(Some(row.kind.0));
+        self.statuses.push(Some(row.task.status.code().into()));
+        self.ranks.push(rank.map(|rank| rank.0.into()));
+        self.wakes.push(row.task.wake_at.map(|at| at.0));
+        self.dues.push(row.due_at().map(|at| at.0));
+        self.children.push(Some(row.child.into()));
+    }
+
+    fn into_values(self) -> [Value; 15] {
+        [
+            Value::Ids(self.ids),
+            Value::Ids(self.lanes),
+            Value::Texts(self.users),
+            Value::Texts(self.groups),
+            Value::Texts(self.kinds),
+            Value::Ints(self.priorities),
+            Value::Ints(self.options),
+            Value::Ids(self.parents),
+            Value::Blobs(self.inputs),
+            Value::Ints(self.kind_keys),
+            Value::Ints(self.statuses),
+            Value::Ints(self.ranks),
+            Value::Ints(self.wakes),
+            Value::Ints(self.dues),
+            Value::Ints(self.children),
+        ]
+    }
 }
 
 /// Creates one task in the caller's transaction: one statement where `WITH` may write, two elsewhere, no reads.

@@ -12,11 +12,11 @@ use crate::sql::fault::Fault;
 use crate::sql::moves;
 use crate::sql::rows::DONE;
 use crate::sql::tx::Tx;
-use crate::sql::value::{Sort, Value};
+use crate::sql::value::Value;
 use peerwork_core::{
     BATCH_BYTES_MAX, Event, Place, Rules, Status, Task, TaskId, Timestamp, Transition, decide,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 const SUCCESS: Event = Event::Ok { forget: false };
 
@@ -28,19 +28,22 @@ pub(crate) struct Finish {
 impl Finish {
     /// Those of `ends` for which this may be the way.
     pub(crate) fn of(ends: &[End]) -> Self {
-        let (mut times, mut bytes) = (HashMap::with_capacity(ends.len()), 0);
-        for end in ends {
-            *times.entry(end.id).or_insert(0) += 1;
-        }
-        let is_plain = |end: &&End| {
-            bytes += end.output.as_ref().map_or(0, Vec::len);
-            // Several ends of one task are recorded in their order.
-            end.event == SUCCESS && bytes <= BATCH_BYTES_MAX && times[&end.id] == 1
-        };
-        let mut ends: Vec<_> = ends.iter().filter(is_plain).cloned().collect();
         // All who lock rows do so in this order.
-        ends.sort_unstable_by_key(|end| end.id);
-        Self { ends }
+        let mut sorted: Vec<&End> = ends.iter().collect();
+        sorted.sort_unstable_by_key(|end| end.id);
+        let mut bytes = 0;
+        // Several ends of one task are recorded in their order.
+        let alone = sorted
+            .chunk_by(|a, b| a.id == b.id)
+            .filter(|one| one.len() == 1);
+        let is_plain = |end: &&&End| {
+            bytes += end.output.as_ref().map_or(0, Vec::len);
+            end.event == SUCCESS && bytes <= BATCH_BYTES_MAX
+        };
+        let ends = alone.flatten().filter(is_plain).map(|end| (*end).clone());
+        Self {
+            ends: ends.collect(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -53,13 +56,22 @@ impl Finish {
         self.ends.iter().flat_map(row).collect()
     }
 
+    fn columns(&self) -> [Value; 3] {
+        let outputs = self.ends.iter().map(|end| end.output.clone());
+        [
+            Value::ids(self.ends.iter().map(|end| end.id.0)),
+            Value::ids(self.ends.iter().map(|end| end.run.0)),
+            Value::Blobs(outputs.collect()),
+        ]
+    }
+
     /// One statement: the rows are found by their keys, deleted by their places, and written again elsewhere. The plan cannot
     /// be another one, whatever the statistics say.
     async fn at_once(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
         let mut sql = tx.sql("with n as materialized (select ");
         sql.now()
             .push(" as at), k as materialized (select r.place, u.output from ")
-            .unnest(&[Sort::Id, Sort::Id, Sort::Bytes], self.values())
+            .unnest_columns(self.columns())
             .push(
                 " u(id, run_id, output) cross join lateral (select r.ctid as place from ~running r \
                  where r.id = u.id and ",
