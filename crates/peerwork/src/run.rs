@@ -34,6 +34,8 @@ pub(crate) struct Control {
     pub runs_on: bool,
     /// Told of each checkpoint that is durable.
     pub saved: Notify,
+    /// Told when the reason for which it is to stop is another one.
+    told_anew: Notify,
     state: Mutex<ControlState>,
 }
 
@@ -79,6 +81,7 @@ impl Control {
             committed: tokio::sync::Mutex::default(),
             runs_on,
             saved: Notify::new(),
+            told_anew: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -94,6 +97,7 @@ impl Control {
             state.reason = Some(reason);
         }
         state.tell();
+        self.told_anew.notify_one();
     }
 
     /// Tells the run to stop, and has its future dropped.
@@ -125,6 +129,13 @@ impl Control {
     /// Waits until it is told to stop.
     pub async fn stopped(&self) {
         self.token().cancelled().await;
+    }
+
+    /// Waits until it is told to stop for another reason than this one.
+    pub async fn told_more_than(&self, known: Option<Reason>) {
+        while self.reason() == known {
+            self.told_anew.notified().await;
+        }
     }
 
     pub fn token(&self) -> CancellationToken {

@@ -324,22 +324,44 @@ async fn past_told_deadline(core: &Core, control: &Control, facts: &Facts) {
     loop {
         control.stopped().await;
         tokio::time::sleep(Duration::from_millis(rules.pause_deadline_ms)).await;
-        match (control.reason(), rules.on_pause_deadline) {
+        let reason = control.reason();
+        if reason == Some(Reason::Pause) {
+            // The node is not told of a pause that was taken back, and of a deletion perhaps a little later.
+            match standing(core, facts).await {
+                Some(Status::Running) => {
+                    control.withdraw_pause();
+                    continue;
+                }
+                Some(Status::DeletingRun) => {
+                    control.tell(Reason::Delete);
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        match (reason, rules.on_pause_deadline) {
             (Some(Reason::Delete | Reason::LeaseLost), _)
             | (Some(Reason::Pause), OnPauseDeadline::Force) => return,
             (Some(Reason::Pause), OnPauseDeadline::Refuse) => {
-                if let Some(Ended::Recorded(Status::Running)) =
-                    core.end(facts.as_end(Event::Deadline)).await
-                {
-                    tracing::info!(task = %facts.id, kind = %facts.kind, "did not pause in time; the pause is withdrawn");
-                    control.withdraw_pause();
-                    core.announce(false);
+                let ended = core.end(facts.as_end(Event::Deadline)).await;
+                if ended != Some(Ended::Recorded(Status::Running)) {
+                    // A deletion was faster, and the run is over: so must be its future.
+                    return;
                 }
+                tracing::info!(task = %facts.id, kind = %facts.kind, "did not pause in time; the pause is withdrawn");
+                control.withdraw_pause();
+                core.announce(false);
             }
-            // It may take as long as it likes; a drain has a deadline of its own.
-            _ => std::future::pending().await,
+            // It may take as long as it likes, unless a deletion comes on top; a drain has a deadline of its own.
+            _ => control.told_more_than(reason).await,
         }
     }
+}
+
+/// In which status the run holds its task, as far as the database answers.
+async fn standing(core: &Core, facts: &Facts) -> Option<Status> {
+    let standing = core.store.verify(vec![(facts.id, facts.run)]).await;
+    standing.ok()?.into_iter().next()?
 }
 
 /// Hands in an end, and leaves the rest to whoever records it.
@@ -349,16 +371,34 @@ async fn finish(core: &Arc<Core>, end: End, facts: Facts, work: Work, started: b
         return;
     }
     let stopped = matches!(end.event, Event::Stopped);
-    let then = {
-        let core = core.clone();
-        move |ended: Option<Ended>| {
-            core.release(facts.id, facts.run, work, started);
-            if let Some(ended) = ended {
-                conclude(&core, ended, &facts, started, stopped);
-            }
+    let recorder = core.clone();
+    let then = move |ended: Option<Ended>| match ended {
+        Some(Ended::Recorded(status)) if status.is_held() => {
+            // Its pause was taken back as it was forced, say: its future is gone, and it goes on from its checkpoint.
+            let core = recorder.clone();
+            recorder.spawn(async move {
+                let ended = core.end(facts.as_end(Event::Stopped)).await;
+                let_go(&core, ended, &facts, work, started, true);
+            });
         }
+        ended => let_go(&recorder, ended, &facts, work, started, stopped),
     };
     core.end_later(end, then).await;
+}
+
+/// Forgets a run whose end is recorded, or never will be.
+fn let_go(
+    core: &Arc<Core>,
+    ended: Option<Ended>,
+    facts: &Facts,
+    work: Work,
+    started: bool,
+    stopped: bool,
+) {
+    core.release(facts.id, facts.run, work, started);
+    if let Some(ended) = ended {
+        conclude(core, ended, facts, started, stopped);
+    }
 }
 
 /// What an end that is recorded leads to. `stopped`: the run gave its task back.
