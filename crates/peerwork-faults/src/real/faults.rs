@@ -53,6 +53,7 @@ impl Act {
             Self::Fault(FaultSort::Drain, _) => &["drain_hand_over"],
             Self::Fault(FaultSort::Partition, _) => &["self_fence"],
             Self::Fault(FaultSort::SwallowCommits, _) => &["ambiguous_claim", "ambiguous_finish"],
+            Self::Fault(FaultSort::Failover, _) => &["lost_history_noticed"],
             Self::Fault(FaultSort::PoolExhausted, _) => &["node_claims_with_its_pool_exhausted"],
             Self::Fault(..) => &[],
             Self::KillAt(Status::Cleaning) => &["rescue_during_cleanup"],

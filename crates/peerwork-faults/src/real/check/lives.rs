@@ -17,7 +17,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
     for task in &facts.stuck {
         verdict.find(Promise::StuckAfterHeal, format!("task {task} did not end"));
     }
-    let (mut fenced, mut wedged) = (BTreeSet::new(), BTreeSet::new());
+    let (mut fenced, mut wedged, mut bereft) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (process, text) in &facts.said {
         // It is said again and again until a beat is acknowledged.
         if text.contains("no beat was acknowledged in time") && fenced.insert(process) {
@@ -32,6 +32,9 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             && wedged.insert(process)
         {
             verdict.saw("wedge_noticed");
+        }
+        if text.contains("has lost acknowledged history") && bereft.insert(process) {
+            verdict.saw("lost_history_noticed");
         }
         if text.contains("gave back claims whose answer was lost") {
             verdict.saw("unknown_claim_given_back");
@@ -159,5 +162,24 @@ fn forgeries(facts: &Facts<'_>, verdict: &mut Verdict) {
             }
             (Forgery::Save | Forgery::End, false) => verdict.saw("zombie_write_refused"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_that_notices_lost_history_counts_once() {
+        let text = "the database has lost acknowledged history; verifying every run";
+        let said = ["node-1", "node-2", "node-1"];
+        let facts = Facts {
+            said: said.map(|node| (node.into(), text.into())).to_vec(),
+            rested: true,
+            ..Facts::default()
+        };
+        let mut verdict = Verdict::default();
+        check(&facts, &mut verdict);
+        assert_eq!(verdict.happened.get("lost_history_noticed"), Some(&2));
     }
 }

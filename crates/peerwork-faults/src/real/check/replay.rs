@@ -41,6 +41,8 @@ struct Row {
     run: Option<Uuid>,
     node: Option<Uuid>,
     attempt: i64,
+    failures: i64,
+    crashes: i64,
 }
 
 struct Life<'a> {
@@ -82,6 +84,8 @@ impl Life<'_> {
             run: change.run,
             node: change.node,
             attempt: change.attempt,
+            failures: change.failures,
+            crashes: change.crashes,
         };
         if change.op != Op::Delete && place(new.table) != Some(status.place()) {
             let text = format!("task {}: {status} in {:?}", self.task, new.table);
@@ -229,6 +233,7 @@ impl Life<'_> {
         if new.status == Status::Finished {
             self.finished(run, facts, change);
         }
+        self.charged(old, new, is_dead, change);
         if is_dead && ended.is_none() {
             self.deaths.push(node);
             self.verdict.saw(match old.status {
@@ -241,6 +246,19 @@ impl Life<'_> {
         let is_drained = facts.is_some_and(|facts| facts.told == Some(Why::Drain));
         if is_drained && new.status == Status::Resuming {
             self.verdict.saw("drain_hand_over");
+        }
+    }
+
+    /// Only the death of its node is a crash, and whoever gave its task back when it was told to stop has not failed.
+    fn charged(&mut self, old: Row, new: Row, is_dead: bool, change: &Change) {
+        if !is_dead && new.crashes > old.crashes {
+            self.wrong(change, "a crash was charged, and its node lives");
+        }
+        let is_given_back = new.status == Status::Resuming
+            || (old.status, new.status) == (Status::Pausing, Status::Paused);
+        if is_given_back && new.failures > old.failures {
+            let text = format!("a failure was charged when it came to {}", new.status);
+            self.wrong(change, &text);
         }
     }
 

@@ -327,6 +327,25 @@ fn an_end_that_is_not_the_holders_is_found() {
 }
 
 #[test]
+fn a_hand_over_that_is_charged_is_found() {
+    let found = |failures, crashes| {
+        let mut story = Story::new();
+        story.claimed();
+        story.began(RUN, 1, None);
+        story.ended(RUN, How::Stopped);
+        story.moves((Status::Running, Some(RUN), 1), (Status::Resuming, None, 1));
+        let back = story.audit.last_mut().unwrap();
+        (back.failures, back.crashes) = (failures, crashes);
+        story.found()
+    };
+    assert_eq!(found(0, 0), [Promise::StuckAfterHeal]);
+    for (failures, crashes) in [(1, 0), (0, 1)] {
+        let found = found(failures, crashes);
+        assert!(found.contains(&Promise::IllegalTransitions), "{found:?}");
+    }
+}
+
+#[test]
 fn a_result_of_another_run_is_found() {
     let mut story = Story::new();
     story.moves((Status::Queued, None, 0), (Status::Running, Some(LATER), 1));
