@@ -3,6 +3,7 @@
 //! Every check is a function from the tree to findings; its limits and exceptions are constants in its file, each with
 //! its reason. An exception that is no longer needed is a finding too.
 
+mod claims;
 mod dependencies;
 mod layout;
 mod leftovers;
@@ -37,6 +38,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
         sql::check,
         dependencies::check,
         leftovers::check,
+        claims::check,
     ];
     checks.iter().flat_map(|check| check(tree)).collect()
 }

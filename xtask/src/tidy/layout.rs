@@ -143,6 +143,7 @@ mod tests {
             sources: vec![source("")],
             manifests: vec![],
             architecture: None,
+            invariants: None,
         };
         assert_eq!(
             gone(&tree, &[("crates/x/src/other.rs", "a table")]).len(),

@@ -97,6 +97,7 @@ mod tests {
             sources,
             manifests: vec![],
             architecture: None,
+            invariants: None,
         };
         assert!(check(&tree).is_empty());
     }

@@ -105,6 +105,7 @@ mod tests {
             sources: vec![Source::parse(path, text)],
             manifests: vec![],
             architecture: None,
+            invariants: None,
         };
         check(&tree).len()
     }

@@ -20,6 +20,8 @@ pub struct Tree {
     pub manifests: Vec<Manifest>,
     /// `ARCHITECTURE.md`, once it is there.
     pub architecture: Option<String>,
+    /// `docs/invariants.md`, once it is there.
+    pub invariants: Option<String>,
 }
 
 impl Tree {
@@ -28,6 +30,7 @@ impl Tree {
             sources: Vec::new(),
             manifests: Vec::new(),
             architecture: None,
+            invariants: None,
         };
         for folder in FOLDERS {
             if root.join(folder).exists() {
@@ -38,6 +41,7 @@ impl Tree {
             tree.manifests.push(Manifest::parse("Cargo.toml", &text));
         }
         tree.architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).ok();
+        tree.invariants = fs::read_to_string(root.join("docs/invariants.md")).ok();
         tree.sources.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
     }
