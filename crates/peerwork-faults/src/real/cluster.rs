@@ -51,6 +51,12 @@ struct Node {
     spins_until: Option<Instant>,
 }
 
+impl Node {
+    fn is_wedged(&self) -> bool {
+        self.wedged_until.is_some_and(|at| at > Instant::now())
+    }
+}
+
 impl<'a> Cluster<'a> {
     /// Starts `wanted` nodes, and waits until they claim.
     ///
@@ -152,6 +158,8 @@ impl<'a> Cluster<'a> {
             .nodes
             .values()
             .filter(|node| !node.frozen && node.leaves_by.is_none() && is_over(node.spins_until))
+            // A wedge that nobody gets to notice would have shown nothing.
+            .filter(|node| !node.is_wedged())
             .map(|node| node.process.label.clone())
             .collect();
         for label in spins {
@@ -181,8 +189,7 @@ impl<'a> Cluster<'a> {
 
     /// The nodes that nothing is being done to.
     pub fn free(&self) -> Vec<String> {
-        let is_wedged = |node: &Node| node.wedged_until.is_some_and(|at| at > Instant::now());
-        let free = |node: &&Node| !node.frozen && node.leaves_by.is_none() && !is_wedged(node);
+        let free = |node: &&Node| !node.frozen && node.leaves_by.is_none() && !node.is_wedged();
         let nodes = self.nodes.values().filter(free);
         nodes.map(|node| node.process.label.clone()).collect()
     }
