@@ -214,10 +214,13 @@ async fn execute(
     if let Some(reason) = control.reason() {
         return Ending::Dropped(reason);
     }
-    let admitted = tokio::select! {
-        biased;
-        admitted = admit(core, &claimed, turn) => admitted,
-        () = control.stopped() => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
+    let admitted = match turn {
+        Turn::Now(slot) if !blame::is_suspect(claimed.task.crashes) => Some((slot, None)),
+        turn => tokio::select! {
+            biased;
+            () = control.stopped() => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
+            admitted = admit(core, &claimed, turn) => admitted,
+        },
     };
     let Some((slot, trial)) = admitted else {
         return Ending::NotStarted;
@@ -228,7 +231,7 @@ async fn execute(
         node,
         entry.start(core.clone(), control.clone(), claimed),
     );
-    // The handler first: whatever ends at its first poll needs nothing of the rest, and the guard is in there.
+    // The handler first: whatever ends at its first poll needs nothing of the rest. It is not polled once it was killed.
     let ending = tokio::select! {
         biased;
         ending = work => ending,
@@ -270,7 +273,8 @@ async fn try_suspect(
         .then_some((slot, Some(trial)))
 }
 
-/// Checks the lease before each poll: past its deadline the future is not polled any more, unless its kind runs on.
+/// Checks before each poll that the run was not killed, and the lease: past its deadline the future is not polled any more,
+/// unless its kind runs on.
 async fn guarded(
     core: &Core,
     control: &Control,
@@ -287,6 +291,10 @@ async fn guarded(
         };
         if is_over {
             return Poll::Ready(Ending::Dropped(Reason::LeaseLost));
+        }
+        if control.killed.is_cancelled() {
+            let reason = control.reason().unwrap_or(Reason::LeaseLost);
+            return Poll::Ready(Ending::Dropped(reason));
         }
         work.as_mut().poll(context).map(Ending::Returned)
     })
