@@ -4,6 +4,7 @@
 //! busy one batches by itself. A permanent error is narrowed down to the items that caused it.
 
 use crate::Env;
+use futures_util::future::join;
 use peerwork_core::{BATCH_BYTES_MAX, BATCH_MAX};
 use peerwork_store::{Error, ErrorKind, Result};
 use std::future::Future;
@@ -94,46 +95,93 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
 }
 
 async fn run<T: Clone + Send + 'static, R: Send + 'static>(
-    mut receiver: mpsc::Receiver<Entry<T, R>>,
+    receiver: mpsc::Receiver<Entry<T, R>>,
     bytes: fn(&T) -> usize,
     flush: Box<Flush<T, R>>,
 ) {
-    let mut left_over = None;
+    let mut queue = Queue {
+        receiver,
+        bytes,
+        left_over: None,
+    };
+    let mut answered = Vec::new();
     loop {
-        let first = match left_over.take() {
-            Some(entry) => entry,
-            None => match receiver.recv().await {
-                Some(entry) => entry,
-                None => return,
-            },
+        // What waits is on its way before those of the last batch are told: the database need not wait for that.
+        let batch = match queue.waiting() {
+            Some(batch) => batch,
+            None => {
+                tell(&mut answered);
+                match queue.next().await {
+                    Some(batch) => batch,
+                    None => return,
+                }
+            }
         };
-        let mut size = bytes(&first.item);
+        let told = async { tell(&mut answered) };
+        (answered, ()) = join(flush_all(batch, &flush), told).await;
+    }
+}
+
+fn tell<R>(answered: &mut Answered<R>) {
+    for (who, answer) in answered.drain(..) {
+        who.send(answer);
+    }
+}
+
+/// What is still to be written.
+struct Queue<T, R> {
+    receiver: mpsc::Receiver<Entry<T, R>>,
+    bytes: fn(&T) -> usize,
+    left_over: Option<Entry<T, R>>,
+}
+
+impl<T, R> Queue<T, R> {
+    /// The next batch; none, if nobody will hand anything in any more.
+    async fn next(&mut self) -> Option<Vec<Entry<T, R>>> {
+        let first = self.receiver.recv().await?;
+        Some(self.batch(first))
+    }
+
+    /// A batch of what is there already.
+    fn waiting(&mut self) -> Option<Vec<Entry<T, R>>> {
+        let first = self.left_over.take();
+        let first = first.or_else(|| self.receiver.try_recv().ok())?;
+        Some(self.batch(first))
+    }
+
+    fn batch(&mut self, first: Entry<T, R>) -> Vec<Entry<T, R>> {
+        let mut size = (self.bytes)(&first.item);
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX {
-            let Ok(entry) = receiver.try_recv() else {
+            let Ok(entry) = self.receiver.try_recv() else {
                 break;
             };
-            size += bytes(&entry.item);
+            size += (self.bytes)(&entry.item);
             if size > BATCH_BYTES_MAX {
-                left_over = Some(entry);
+                self.left_over = Some(entry);
                 break;
             }
             batch.push(entry);
         }
-        flush_all(batch, &flush).await;
+        batch
     }
 }
 
+type Answered<R> = Vec<(Answer<R>, Result<R>)>;
+
 /// Flushes `batch`; after a permanent error its halves, down to single items.
-async fn flush_all<T: Clone + 'static, R: 'static>(batch: Vec<Entry<T, R>>, flush: &Flush<T, R>) {
+async fn flush_all<T: Clone + 'static, R: 'static>(
+    batch: Vec<Entry<T, R>>,
+    flush: &Flush<T, R>,
+) -> Answered<R> {
+    let mut answered = Vec::with_capacity(batch.len());
     let mut rest = vec![batch];
     while let Some(mut batch) = rest.pop() {
         let items = batch.iter().map(|entry| entry.item.clone()).collect();
         match flush(items).await {
             Ok(answers) => {
-                for (entry, answer) in batch.into_iter().zip(answers) {
-                    entry.answer.send(Ok(answer));
-                }
+                let who = batch.into_iter().map(|entry| entry.answer);
+                answered.extend(who.zip(answers.into_iter().map(Ok)));
             }
             Err(error) if batch.len() > 1 && !error.is_transient() => {
                 let second = batch.split_off(batch.len() / 2);
@@ -141,14 +189,13 @@ async fn flush_all<T: Clone + 'static, R: 'static>(batch: Vec<Entry<T, R>>, flus
                 rest.push(batch);
             }
             Err(error) => {
-                for entry in batch {
-                    entry
-                        .answer
-                        .send(Err(Error::new(error.kind(), error.to_string())));
-                }
+                let again = || Error::new(error.kind(), error.to_string());
+                let who = batch.into_iter().map(|entry| entry.answer);
+                answered.extend(who.map(|who| (who, Err(again()))));
             }
         }
     }
+    answered
 }
 
 #[cfg(test)]

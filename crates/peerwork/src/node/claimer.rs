@@ -3,13 +3,14 @@
 //! Wakes when a credit comes back or something may be claimable; asks nothing while there is no credit. What it does next is
 //! decided by the [`LaneBook`].
 
+use super::core::Turn;
 use super::{Core, runner};
 use crate::hub::Ear;
 use crate::run::Control;
 use peerwork_core::crowd::Restraint;
 use peerwork_core::lane_book::Step;
-use peerwork_core::{BATCH_MAX, LaneBook, LaneView, Mono, Work};
-use peerwork_store::{Claim, Hint};
+use peerwork_core::{BATCH_MAX, LaneBook, LaneView, Mono, NodeId, RunId, Work};
+use peerwork_store::{Claim, Claimed, Hint};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -218,17 +219,17 @@ impl Claimer {
             grants: grants.clone(),
             kinds: core.registry.keys(),
         };
-        core.set_claiming(Some(run));
+        core.claims(run);
         // Only now: a drain that began before has not seen this claim, and would not wait for it.
         if core.draining.is_cancelled() {
-            core.set_claiming(None);
+            core.claim_is_over(run);
             return Ok(Got::MayNot);
         }
         let claimed = match core.store.claim(claim).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 // Perhaps it was carried out: the upkeep finds what this node holds without knowing, and gives it back.
-                core.set_claiming(None);
+                core.claim_is_over(run);
                 self.book.claim_failed();
                 return Err(error);
             }
@@ -243,31 +244,42 @@ impl Claimer {
             .lock()
             .expect("no panic under the lock")
             .claimed(got);
-        for task in claimed {
-            let entry = core.registry.get(&task.kind);
-            let runs_on = entry
-                .as_ref()
-                .is_some_and(|entry| entry.rules.on_unreachable.runs_on(core.is_embedded));
-            let control = Arc::new(Control::new(runs_on));
-            if core.draining.is_cancelled() {
-                control.tell(crate::Reason::Drain);
-            }
-            if core.hold(&task, control.clone()) {
-                let turn = core.slots(work).line_up();
-                let run = runner::run(core.clone(), control, entry, task, node, turn);
-                // In a box it is moved once, not by every layer around it.
-                core.spawn(Box::pin(run));
-            } else {
-                // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
-                core.spawn(runner::give_back(core.clone(), entry, task));
-            }
+        if claimed.is_empty() {
+            core.claim_is_over(run);
+            return Ok(Got::Nothing);
         }
-        core.set_claiming(None);
-        Ok(match got {
-            0 => Got::Nothing,
-            _ => Got::Tasks,
-        })
+        // The slots in the order of the claims, and then the runs beside the next claim.
+        let lined_up = claimed
+            .into_iter()
+            .map(|task| (task, core.slots(work).line_up()));
+        let lined_up: Vec<_> = lined_up.collect();
+        let starter = core.clone();
+        core.spawn(async move { start_all(&starter, node, run, lined_up) });
+        Ok(Got::Tasks)
     }
+}
+
+/// Starts the runs of a claim.
+fn start_all(core: &Arc<Core>, node: NodeId, run: RunId, claimed: Vec<(Claimed, Turn)>) {
+    for (task, turn) in claimed {
+        let entry = core.registry.get(&task.kind);
+        let runs_on = entry
+            .as_ref()
+            .is_some_and(|entry| entry.rules.on_unreachable.runs_on(core.is_embedded));
+        let control = Arc::new(Control::new(runs_on));
+        if core.draining.is_cancelled() {
+            control.tell(crate::Reason::Drain);
+        }
+        if core.hold(&task, control.clone()) {
+            let run = runner::run(core.clone(), control, entry, task, node, turn);
+            // In a box it is moved once, not by every layer around it.
+            core.spawn(Box::pin(run));
+        } else {
+            // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
+            core.spawn(runner::give_back(core.clone(), entry, task));
+        }
+    }
+    core.claim_is_over(run);
 }
 
 /// What came of one claim.

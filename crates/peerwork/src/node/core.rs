@@ -16,7 +16,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -32,8 +32,8 @@ pub(crate) struct Core {
     pub policy: Box<dyn Policy>,
     pub lease: Lease,
     pub runs: Mutex<BTreeMap<TaskId, Held>>,
-    /// The claim in flight: its tasks are held, and not in `runs` yet.
-    pub claiming: Mutex<Option<RunId>>,
+    /// The claims in flight, and those whose runs are being started: their tasks are held, and not in `runs` yet.
+    pub claiming: Mutex<Vec<RunId>>,
     pub run_slots: Slots,
     pub cleanup_slots: Slots,
     pub saver: Batcher<Save, Saved>,
@@ -327,12 +327,14 @@ impl Core {
         }
     }
 
-    /// Whether a claim is in flight.
+    /// Whether a claim is in flight, or its runs are being started.
     pub fn is_claiming(&self) -> bool {
-        self.claiming
-            .lock()
-            .expect("no panic under the lock")
-            .is_some()
+        !self.claiming().is_empty()
+    }
+
+    /// The runs of such claims.
+    pub fn claiming(&self) -> MutexGuard<'_, Vec<RunId>> {
+        self.claiming.lock().expect("no panic under the lock")
     }
 
     /// How many tasks the node holds.
@@ -340,8 +342,14 @@ impl Core {
         self.runs.lock().expect("no panic under the lock").len()
     }
 
-    pub fn set_claiming(&self, run: Option<RunId>) {
-        *self.claiming.lock().expect("no panic under the lock") = run;
+    /// A claim begins.
+    pub fn claims(&self, run: RunId) {
+        self.claiming().push(run);
+    }
+
+    /// A claim has failed, or its runs are started.
+    pub fn claim_is_over(&self, run: RunId) {
+        self.claiming().retain(|claiming| *claiming != run);
     }
 
     /// Takes note of a claimed task. False if the future of an earlier run of it is still here; one whose end is only

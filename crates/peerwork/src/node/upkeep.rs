@@ -209,11 +209,11 @@ async fn verify(core: &Arc<Core>) -> Result<()> {
 
 async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {
     let held = core.store.held(core.lease.node(), BATCH_MAX).await?;
-    let claiming = *core.claiming.lock().expect("no panic under the lock");
+    let claiming = core.claiming().clone();
     let unknown: Vec<_> = {
         let runs = core.runs.lock().expect("no panic under the lock");
         let is_known =
-            |id, run| claiming == Some(run) || runs.get(&id).is_some_and(|held| held.run == run);
+            |id, run| claiming.contains(&run) || runs.get(&id).is_some_and(|held| held.run == run);
         held.into_iter()
             .filter(|(id, run)| !is_known(*id, *run))
             .collect()
