@@ -191,13 +191,24 @@ impl Fixture {
 
     /// Claims as granted, in a run of its own.
     pub async fn claim_from(&self, node: NodeId, grants: &[Grant], kinds: &[&str]) -> Vec<Claimed> {
+        self.claim_within(node, grants, kinds, &[]).await
+    }
+
+    /// Claims as granted from these ranges, in a run of its own.
+    pub async fn claim_within(
+        &self,
+        node: NodeId,
+        grants: &[Grant],
+        kinds: &[&str],
+        reaches: &[Reach],
+    ) -> Vec<Claimed> {
         let kinds = kinds.iter().map(|kind| KindKey::new(&name(kind))).collect();
         let claim = Claim {
             node,
             run: fresh_run(),
             grants: grants.to_vec(),
             kinds,
-            reaches: Vec::new(),
+            reaches: reaches.to_vec(),
         };
         self.store.claim(claim).await.expect("claim")
     }

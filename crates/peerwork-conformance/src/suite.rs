@@ -42,6 +42,14 @@ macro_rules! suite {
                 lanes_are_bounded
                 a_claim_may_be_as_large_as_a_batch
             }
+            reaches {
+                a_claim_takes_the_first_tasks_of_its_ranges
+                a_lane_without_a_range_is_claimed_from_its_beginning
+                what_lies_before_all_ranges_is_found_by_a_look
+                a_claim_within_ranges_takes_only_kinds_that_the_node_can_run
+                heads_show_the_first_task_within_the_ranges
+                heads_of_whole_lanes_are_what_lanes_show
+            }
             counters {
                 an_attempt_is_a_claim
                 a_checkpoint_clears_the_crashes
@@ -155,6 +163,7 @@ macro_rules! suite {
                 a_node_retires_when_it_holds_nothing
                 a_dead_node_is_remembered_for_a_day
                 a_glance_shows_what_concerns_a_node
+                a_brief_glance_leaves_out_what_is_held_and_what_is_claimable
                 a_glance_shows_the_peers_that_are_not_dead
                 a_glance_shows_the_peers_that_follow
                 a_cleanup_is_held_like_a_run

@@ -14,6 +14,7 @@ pub mod moves;
 pub mod nodes;
 pub mod operations;
 pub mod payloads;
+pub mod reaches;
 pub mod retries;
 pub mod schema;
 pub mod steer;

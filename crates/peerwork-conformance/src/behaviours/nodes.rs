@@ -253,6 +253,34 @@ pub async fn a_glance_shows_what_concerns_a_node(f: &Fixture) {
     assert_eq!(f.glance(fresh_node()).await.held, Some(0));
 }
 
+/// It says nothing of the two, and of everything else what a full one says.
+pub async fn a_brief_glance_leaves_out_what_is_held_and_what_is_claimable(f: &Fixture) {
+    let node = f.node().await;
+    let (dead, other) = (f.node().await, f.node().await);
+    let ids = [f.create(task()).await, f.create(task()).await];
+    f.take(node, ids[0]).await;
+    f.take(dead, ids[1]).await;
+    f.must(ids[0], Wish::Pause).await;
+    f.create(task()).await;
+    f.create(NewTask {
+        due: Some(f.clock.now()),
+        ..task()
+    })
+    .await;
+    f.bury(dead).await;
+    let full = f.glance(node).await;
+    assert_eq!((full.held, full.ready, full.dead), (Some(1), true, true));
+    assert_eq!((full.wishes.len(), full.peers.len()), (1, 1));
+    assert_eq!((full.peers[0].0, full.next_wake.is_some()), (other, true));
+    let brief = f.store.glance(node, 2, Depth::Brief).await.expect("glance");
+    let expected = Glance {
+        held: None,
+        ready: false,
+        ..full
+    };
+    assert_eq!(format!("{brief:?}"), format!("{expected:?}"));
+}
+
 /// A glance shows the leases of those that are not dead, whatever their age.
 pub async fn a_glance_shows_the_peers_that_are_not_dead(f: &Fixture) {
     let nodes = [f.node().await, f.node().await, f.node().await];

@@ -335,7 +335,11 @@ impl<'a> Duel<'a> {
         let (mut ours, mut theirs) = both!(self, lanes(kinds, BATCH_MAX));
         ours.sort_by_key(|lane| lane.lane);
         theirs.sort_by_key(|lane| lane.lane);
-        same("lanes", (ours, theirs));
+        same("lanes", (ours.clone(), theirs));
+        let whole: Vec<_> = ours.iter().map(|lane| Reach::all_of(lane.lane)).collect();
+        let (mut heads, _) = both!(self, heads(kinds, whole));
+        heads.sort_by_key(|lane| lane.lane);
+        same("heads of whole lanes", (heads, ours));
         let (mut ours, mut theirs) = both!(self, nodes());
         ours.sort_by_key(|node| node.id);
         theirs.sort_by_key(|node| node.id);
