@@ -427,8 +427,9 @@ fn mysql_options(url: &str) -> Result<sqlx::mysql::MySqlConnectOptions> {
 #[cfg(feature = "mysql")]
 fn own_mysql(options: sqlx::mysql::MySqlConnectOptions, n: u32) -> Pool {
     let options = options.statement_cache_capacity(STATEMENTS_MAX);
+    // A server may be set up to commit nothing by itself, and some of ours are one statement without a transaction.
     let required = format!(
-        "set session transaction isolation level read committed; set session innodb_lock_wait_timeout = {}",
+        "set session transaction isolation level read committed; set session autocommit = 1, innodb_lock_wait_timeout = {}",
         LOCK_MS_MAX / 1_000
     );
     // MariaDB only: it would make a subquery of a long list, and limit statements in its own unit. Without the last one a

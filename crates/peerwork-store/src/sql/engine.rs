@@ -8,6 +8,7 @@ use super::fault::{Fault, FaultSort};
 use super::file::SharedFile;
 use super::link::Connections;
 use super::retry::Patience;
+use super::settings::Database;
 use super::tx::Tx;
 use crate::{Error, ErrorKind, Result};
 use std::future::Future;
@@ -22,7 +23,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
 
     fn run(&self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
 
-    /// Whether it is one statement, which needs no transaction around it.
+    /// Whether it is one statement where it changes something, which needs no transaction around it.
     fn is_one_statement(&self, _dialect: &Dialect) -> bool {
         false
     }
@@ -111,6 +112,8 @@ impl Engine {
         };
         let mut lease = self.connections.lease().await?;
         let own = lease.are_own();
+        // The caller's connections to MariaDB may be set to commit nothing by themselves.
+        let alone = alone && (own || self.dialect.database != Database::MySql);
         let mut tx = Tx::new(lease.link(), self.dialect.clone(), O::NAME);
         if alone {
             let answer = operation.run(&mut tx).await;

@@ -1,5 +1,6 @@
 //! Nodes and kinds.
 
+use crate::sql::dialect::Dialect;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::{Column, Table, parse_rules};
@@ -170,6 +171,12 @@ impl Operation for RenewLease {
                 alive: row.flag()?,
             }),
         }
+    }
+
+    /// One statement if it succeeds, and that changes one row under its own guard. A transaction would not make the two of a
+    /// failure one either: an update that finds no row locks none, and the row that is read afterwards is what it is by then.
+    fn is_one_statement(&self, _: &Dialect) -> bool {
+        true
     }
 }
 
