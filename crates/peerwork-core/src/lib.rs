@@ -17,6 +17,7 @@
 //! | how many nodes may follow one wake-up | [`crowd`] |
 //! | which lanes go next | [`Policy`] |
 //! | how often something costly is asked | [`Pace`] |
+//! | how densely hints are sent and followed | [`Spacing`] |
 //! | what a node knows of the lanes, and from where on it claims | [`LaneBook`], [`Frontier`] |
 
 pub mod blame;
@@ -34,6 +35,7 @@ mod name;
 mod pace;
 mod policy;
 mod rules;
+mod spacing;
 mod status;
 mod task;
 mod time;
@@ -50,6 +52,7 @@ pub use name::{Name, NameError};
 pub use pace::Pace;
 pub use policy::{Fifo, Grant, LaneView, Policy};
 pub use rules::{OnExhausted, OnNodeDeath, OnPauseDeadline, OnUnreachable, Retry, Rules};
+pub use spacing::Spacing;
 pub use status::{Place, State, Status, Work};
 pub use task::Task;
 pub use time::{Mono, Timestamp};

@@ -1,16 +1,17 @@
 //! Wake-ups within a process, and to and from other processes. They change latency only.
 
 use crate::Env;
-use peerwork_core::{LaneId, LaneView, Place, Rank, Task, Timestamp, Work};
+use peerwork_core::{LaneId, LaneView, Place, Rank, Spacing, Task, Timestamp, Work};
 use peerwork_store::{Hint, NewTask, Store};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Between two hints that this process sends to others, in milliseconds: at most twenty a second.
+/// Between two hints that this process sends to others, in milliseconds, on average: twenty a second.
 const SEND_GAP_MS: u64 = 50;
+/// Hints that it sends at once after a quiet time: whoever creates a task, another one and a pause waits for none of them.
+const SEND_BURST: u64 = 4;
 
 const READY: u8 = 1;
 const WISH: u8 = 2;
@@ -21,7 +22,7 @@ const CHANGE: u8 = 4;
 pub(crate) struct Hub {
     ears: Mutex<Vec<Weak<Ear>>>,
     outgoing: Arc<Ear>,
-    /// Between two hints to others, in milliseconds.
+    /// Between two hints to others on average, in milliseconds.
     gap_ms: Arc<AtomicU64>,
 }
 
@@ -144,17 +145,20 @@ impl Hub {
         });
         let gap_ms = hub.gap_ms.clone();
         let alive = Arc::downgrade(&hub);
-        tokio::spawn(env.contain(async move {
+        let (env, contained) = (env.clone(), env.clone());
+        tokio::spawn(contained.contain(async move {
+            let mut sent = Spacing::new(SEND_BURST, SEND_GAP_MS);
             loop {
+                // Before it listens, so that what is told meanwhile goes as one hint.
+                env.sleep_until(sent.free_at()).await;
                 let hint = outgoing.hear().await;
                 if alive.strong_count() == 0 {
                     return;
                 }
+                sent.done(env.now(), gap_ms.load(Ordering::Relaxed));
                 if let Err(error) = store.hint(hint).await {
                     tracing::debug!(%error, "hint not sent; others will look by themselves");
                 }
-                let gap_ms = gap_ms.load(Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(gap_ms)).await;
             }
         }));
         hub
@@ -172,7 +176,7 @@ impl Hub {
         ear
     }
 
-    /// Leaves at least so many milliseconds between two hints to others.
+    /// Leaves at least so many milliseconds between two hints to others, on average.
     pub fn space_out(&self, gap_ms: u64) {
         let gap_ms = gap_ms.max(SEND_GAP_MS);
         self.gap_ms.store(gap_ms, Ordering::Relaxed);

@@ -3,15 +3,19 @@
 use super::Client;
 use crate::hub::Hub;
 use crate::{Env, Error, Result};
-use peerwork_core::{BATCH_MAX, State, TaskId};
+use peerwork_core::{BATCH_MAX, Spacing, State, TaskId};
 use peerwork_store::{Hint, Store, TaskRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The first look after a change, and the shortest time between two looks.
-const LOOK_MIN: Duration = Duration::from_millis(5);
+/// From one look to the next on average, in milliseconds, while changes are told: those of a burst share a look.
+const LOOK_GAP_MS: u64 = 5;
+/// Looks at once: the one that begins a wait, and those at the first changes after it.
+const LOOK_BURST: u64 = 3;
+/// The first look after one that has found a change, if nothing is told.
+const LOOK_MIN: Duration = Duration::from_millis(10);
 /// The longest time between two looks while nothing changes and no hint comes.
 const LOOK_MAX: Duration = Duration::from_millis(500);
 
@@ -88,10 +92,13 @@ async fn look_around(shared: Weak<Shared>) {
         return;
     };
     let mut pause = LOOK_MIN;
+    let mut looks = Spacing::new(LOOK_BURST, LOOK_GAP_MS);
     loop {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        let env = shared.env.clone();
+        looks.done(env.now(), LOOK_GAP_MS);
         let Some(changed) = shared.look().await else {
             return;
         };
@@ -101,7 +108,8 @@ async fn look_around(shared: Weak<Shared>) {
         } else {
             (pause * 2).min(LOOK_MAX)
         };
-        tokio::time::sleep(LOOK_MIN).await;
+        // Before it listens: what is told meanwhile is one look.
+        env.sleep_until(looks.free_at()).await;
         tokio::select! {
             biased;
             _ = ear.hear() => pause = LOOK_MIN,

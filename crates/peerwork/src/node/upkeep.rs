@@ -6,11 +6,10 @@ use super::Core;
 use crate::Reason;
 use crate::run::wished;
 use peerwork_core::crowd::{self, Restraint};
-use peerwork_core::{BATCH_MAX, Event, Mono, Pace, Rules, TaskId, Timestamp, Watch};
+use peerwork_core::{BATCH_MAX, Event, Mono, Pace, Rules, Spacing, TaskId, Timestamp, Watch};
 use peerwork_store::{Depth, End, Ended, Glance, Result, Save};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// From one look to the next, at most.
 const LOOK_MS: u64 = 1_000;
@@ -20,8 +19,10 @@ const SWEEP_TTLS: u64 = 4;
 const PRUNE_MS: u64 = 600_000;
 /// Looks in a row at which the node's list and the database's differ, before that is looked into.
 const MISMATCHES: u32 = 2;
-/// The shortest time between two looks that hints ask for.
-const LOOK_GAP: Duration = Duration::from_millis(2);
+/// From one look that hints ask for to the next on average, in milliseconds: wishes that come together share a look.
+const LOOK_GAP_MS: u64 = 2;
+/// Of such looks, those that go at once after a quiet time.
+const LOOK_BURST: u64 = 3;
 
 pub(super) async fn run(core: Arc<Core>) {
     let env = core.client.env.clone();
@@ -32,22 +33,24 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut sweep_at = env.now().plus_ms(sweep_ms);
     let mut look_at = env.now();
     let mut restraint = Restraint::default();
+    let mut asked_looks = Spacing::new(LOOK_BURST, LOOK_GAP_MS);
     let mut pace = Pace::default();
     loop {
         let asked = async {
             core.look.notified().await;
-            env.sleep_until(restraint.until()).await;
+            let free_at = asked_looks.free_at();
+            env.sleep_until(restraint.until().max(free_at)).await;
         };
         let was_asked = tokio::select! {
             biased;
             () = core.ended.cancelled() => return,
-            () = asked => {
-                tokio::time::sleep(LOOK_GAP).await;
-                true
-            }
+            () = asked => true,
             () = env.sleep_until(look_at) => false,
         };
         let started = env.now();
+        if was_asked {
+            asked_looks.done(started, LOOK_GAP_MS);
+        }
         look_at = started.plus_ms(look_ms(&core));
         let node = core.lease.node();
         let width = watch.width();
