@@ -114,7 +114,7 @@ struct SqliteFile(PathBuf);
 
 impl Drop for SqliteFile {
     fn drop(&mut self) {
-        for end in ["", "-wal", "-shm"] {
+        for end in ["", "-wal", "-shm", "-hints"] {
             let mut path = self.0.clone().into_os_string();
             path.push(end);
             // What is left over is in a temporary directory, or in one of the caller's.

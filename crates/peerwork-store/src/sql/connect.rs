@@ -6,6 +6,7 @@ use super::engine::Engine;
 use super::fault::{Fault, FaultSort};
 #[cfg(feature = "sqlite")]
 use super::file::SharedFile;
+use super::hints::Origin;
 use super::link::{Connections, Pool};
 use super::settings::{Database, Settings};
 use crate::{Error, ErrorKind, Result};
@@ -102,6 +103,8 @@ impl SqlStore {
 
     /// The same store over at most `n` new connections to the same database, set up as a node needs them. They are
     /// made when they are needed.
+    ///
+    /// It does not hear the hints that it has sent itself: a node that wakes others is awake.
     pub fn own_connections(&self, n: u32) -> Self {
         let pool = match &self.engine.connections.pool {
             #[cfg(feature = "sqlite")]
@@ -119,6 +122,7 @@ impl SqlStore {
             connections: Arc::new(Connections::own(pool, n.max(1) as usize)),
             dialect: self.engine.dialect.clone(),
             file: self.engine.file.clone(),
+            origin: Some(Origin::random()),
         };
         Self {
             engine: Arc::new(engine),
@@ -144,6 +148,7 @@ impl SqlStore {
                 connections: Arc::new(connections),
                 dialect,
                 file,
+                origin: None,
             }),
         })
     }

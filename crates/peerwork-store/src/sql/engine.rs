@@ -6,6 +6,7 @@
 use super::dialect::Dialect;
 use super::fault::{Fault, FaultSort};
 use super::file::SharedFile;
+use super::hints::Origin;
 use super::link::Connections;
 use super::retry::Patience;
 use super::settings::Database;
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     pub dialect: Arc<Dialect>,
     /// SQLite: what all stores of this process share that use the file.
     pub file: Option<Arc<SharedFile>>,
+    /// Whose hints it passes over as its own.
+    pub origin: Option<Origin>,
 }
 
 impl Engine {

@@ -119,6 +119,7 @@ impl SqlStore {
             connections: Arc::new(Connections::shared(pool)),
             dialect: self.engine.dialect.clone(),
             file: self.engine.file.clone(),
+            origin: None,
         };
         Committer {
             engine: Arc::new(engine),

@@ -1,5 +1,5 @@
-//! How processes tell each other to look: NOTIFY on PostgreSQL, the growth of the write-ahead log on SQLite (whoever
-//! has something to hint at has just written), nothing on MariaDB (where the periodic look must do).
+//! How processes tell each other to look: NOTIFY on PostgreSQL, a file beside the database on SQLite (`bell.rs`), nothing on
+//! MariaDB (where the periodic look must do).
 
 #[cfg(feature = "postgres")]
 use super::engine::spawned;
@@ -8,24 +8,60 @@ use super::fault::Fault;
 use super::link::Pool;
 use super::tx::Tx;
 use crate::{Hint, Hints, Result};
-#[cfg(feature = "sqlite")]
-use std::path::PathBuf;
 use std::sync::Arc;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(feature = "postgres")]
 use std::time::Duration;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use tokio::sync::mpsc;
-
-/// How often the size of SQLite's log is looked at: one system call, no SQL.
-#[cfg(feature = "sqlite")]
-const WAL_LOOK: Duration = Duration::from_millis(5);
 
 /// How long after a failure to listen it is tried again.
 #[cfg(feature = "postgres")]
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
-pub(crate) struct Notify {
+/// Who sends hints, among all processes: at random, as all that it has to do is differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin(u64);
+
+impl Origin {
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// A hint, and whose it is if he wants to pass over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
     pub hint: Hint,
+    pub by: Option<Origin>,
+}
+
+impl Said {
+    /// As the origin in digits after the hint's letters, so that whoever knows letters only reads the same.
+    pub(crate) fn to_text(self) -> String {
+        let letters = self.hint.to_text();
+        match self.by {
+            Some(Origin(origin)) => format!("{letters} {origin}"),
+            None => letters,
+        }
+    }
+
+    /// Of a text that is not ours the letters count.
+    pub(crate) fn from_text(text: &str) -> Self {
+        let (letters, origin) = text.split_once(' ').unwrap_or((text, ""));
+        Self {
+            hint: Hint::from_text(letters),
+            by: origin.parse().ok().map(Origin),
+        }
+    }
+
+    /// Whether `me` has said it.
+    pub(crate) fn is_by(self, me: Option<Origin>) -> bool {
+        me.is_some() && self.by == me
+    }
+}
+
+pub(crate) struct Notify {
+    pub said: Said,
 }
 
 impl Operation for Notify {
@@ -37,7 +73,7 @@ impl Operation for Notify {
         let mut sql = tx.sql("select pg_notify(");
         sql.bind(channel)
             .push(", ")
-            .bind(self.hint.to_text())
+            .bind(self.said.to_text())
             .push(")::text");
         tx.fetch(sql).await?;
         Ok(())
@@ -51,13 +87,10 @@ fn channel(prefix: &str) -> String {
 pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
     match &engine.connections.pool {
         #[cfg(feature = "sqlite")]
-        Pool::Sqlite(pool) => {
+        Pool::Sqlite(_) => {
             let (sender, receiver) = mpsc::channel(Hints::UNREAD_MAX);
-            let file = pool.connect_options().get_filename().to_owned();
-            if let Some(shared) = &engine.file {
-                shared.listen(sender.clone());
-            }
-            tokio::spawn(watch_wal(file, sender));
+            let file = engine.file.as_ref().expect("a store on SQLite has one");
+            file.listen(engine.origin, sender);
             Ok(Some(Hints(receiver)))
         }
         #[cfg(feature = "postgres")]
@@ -70,37 +103,13 @@ pub(crate) async fn listen(engine: &Arc<Engine>) -> Result<Option<Hints>> {
             let channel = channel(engine.dialect.names().1);
             let listener =
                 spawned("listen for hints", start(pool.clone(), channel.clone())).await?;
-            tokio::spawn(pass_on(pool, channel, listener, sender));
+            tokio::spawn(pass_on(pool, channel, listener, engine.origin, sender));
             Ok(Some(Hints(receiver)))
         }
         #[cfg(feature = "postgres")]
         Pool::Postgres(_) => Ok(None),
         #[cfg(feature = "mysql")]
         Pool::MySql(_) => Ok(None),
-    }
-}
-
-/// Whoever writes in WAL mode changes the log's length, or after a checkpoint its time.
-#[cfg(feature = "sqlite")]
-async fn watch_wal(file: PathBuf, sender: mpsc::Sender<Hint>) {
-    let mut log = file.into_os_string();
-    log.push("-wal");
-    let look = || {
-        std::fs::metadata(&log)
-            .map(|data| (data.len(), data.modified().ok()))
-            .ok()
-    };
-    let mut seen = look();
-    let mut every = tokio::time::interval(WAL_LOOK);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while !sender.is_closed() {
-        every.tick().await;
-        let now = look();
-        if now != seen {
-            seen = now;
-            // Full: an unread hint says it all.
-            let _ = sender.try_send(Hint::ALL);
-        }
     }
 }
 
@@ -134,6 +143,7 @@ async fn pass_on(
     pool: sqlx::PgPool,
     channel: String,
     listener: sqlx::postgres::PgListener,
+    me: Option<Origin>,
     sender: mpsc::Sender<Hint>,
 ) {
     let mut listener = Some(listener);
@@ -154,7 +164,10 @@ async fn pass_on(
         };
         match heard {
             Ok(Some(heard)) => {
-                let _ = sender.try_send(Hint::from_text(heard.payload()));
+                let said = Said::from_text(heard.payload());
+                if !said.is_by(me) {
+                    let _ = sender.try_send(said.hint);
+                }
             }
             Ok(None) => {
                 // It has connected again by itself.
@@ -168,4 +181,32 @@ async fn pass_on(
     }
     drop(listener);
     pool.close().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_its_origin_and_one_without_is_for_everybody() {
+        let (me, hint) = (
+            Some(Origin::random()),
+            Hint {
+                ready: true,
+                ..Hint::default()
+            },
+        );
+        let said = Said { hint, by: me };
+        assert_eq!(Said::from_text(&said.to_text()), said);
+        assert!(said.is_by(me) && !said.is_by(Some(Origin::random())) && !said.is_by(None));
+        let anybody = Said { hint, by: None };
+        assert_eq!(Said::from_text("r"), anybody);
+        assert_eq!(Said::from_text("r of somebody"), anybody);
+        assert!(!anybody.is_by(me) && !anybody.is_by(None));
+        assert_eq!(
+            Hint::from_text(&said.to_text()),
+            hint,
+            "to an older version"
+        );
+    }
 }

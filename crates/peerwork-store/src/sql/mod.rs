@@ -8,12 +8,14 @@
 //! tx.rs         statements, bulk inserts, the time      dialect.rs   what the databases spell differently
 //! link.rs       the seam to a driver                    sqlite.rs, postgres.rs, mysql.rs   behind it
 //! fenced.rs     a run's own transaction, with the user's statements in it
+//! hints.rs      what wakes other processes              bell.rs      that of SQLite
 //! schema.rs     migrations                              connect.rs   pools and URLs
 //! ```
 //!
 //! Every operation that changes a status locks the task's row, decides in Rust, and writes what was decided, in one
 //! transaction. No decision is in SQL.
 
+mod bell;
 mod connect;
 mod dialect;
 mod engine;

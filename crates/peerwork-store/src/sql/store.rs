@@ -3,7 +3,7 @@
 use super::SqlStore;
 use super::engine::{Operation, spawned};
 use super::fault::Fault;
-use super::hints::{self, Notify};
+use super::hints::{self, Notify, Said};
 use super::ops::claim::{self, Take};
 use super::ops::create::Create;
 use super::ops::end::{EndRuns, end_all};
@@ -335,11 +335,15 @@ impl Store for SqlStore {
     }
 
     async fn hint(&self, hint: Hint) -> Result<()> {
+        let said = Said {
+            hint,
+            by: self.engine.origin,
+        };
         if let Some(file) = &self.engine.file {
-            file.tell(hint);
+            file.tell(said);
         }
         if self.engine.dialect.capabilities.listen_notify {
-            self.engine.read(Notify { hint }).await?;
+            self.engine.read(Notify { said }).await?;
         }
         Ok(())
     }
