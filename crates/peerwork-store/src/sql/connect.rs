@@ -22,6 +22,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection of ours keeps prepared: all that there are, in all their sizes.
 const STATEMENTS_MAX: usize = 512;
 
+/// Rows of an answer that SQLite's thread hands over without waiting.
+#[cfg(feature = "sqlite")]
+const ROWS_MAX: usize = peerwork_core::BATCH_MAX;
+
 /// Server-side limits of a node's connections, in milliseconds. No database future is ever under a client's timeout,
 /// so these are what ends a statement that hangs. The second is shorter than a lease's margin.
 const STATEMENT_MS_MAX: u32 = 30_000;
@@ -334,6 +338,8 @@ fn own_sqlite(options: sqlx::sqlite::SqliteConnectOptions, n: u32) -> Pool {
         // Short: our own retry sleeps at random, and never in SQLite's thread.
         .busy_timeout(Duration::from_millis(5))
         .statement_cache_capacity(STATEMENTS_MAX)
+        // A whole batch: its thread need not wait for ours in the middle of an answer.
+        .row_buffer_size(ROWS_MAX)
         .pragma("temp_store", "memory")
         .pragma("cache_size", "-16384");
     let pool = sqlx::sqlite::SqlitePoolOptions::new()

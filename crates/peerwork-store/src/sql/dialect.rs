@@ -31,6 +31,12 @@ pub(crate) struct Dialect {
 /// twice the one before, so that little is padded. The longest is a whole batch.
 pub(crate) const LIST_SIZES: [usize; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000];
 
+/// The digits of an id in [`Sql::json_rows`].
+pub(crate) const ID_HEX: &str = " char(32)";
+
+/// The digits of bytes of any length.
+pub(crate) const BYTES_HEX: &str = " longtext";
+
 impl Dialect {
     pub(crate) fn new(database: Database, settings: &Settings) -> Self {
         let tables = match &settings.schema {
@@ -71,9 +77,14 @@ impl Dialect {
             && self.isolation == Isolation::ReadCommitted
     }
 
-    /// Whether success is recorded without reading a row first. MariaDB is not faster that way.
+    /// Whether success is recorded without reading a row first.
     pub(crate) fn finishes_unread(&self) -> bool {
-        self.is_at_once() || self.database == Database::Sqlite
+        self.is_at_once() || self.database != Database::Postgres
+    }
+
+    /// Whether nobody else writes during a transaction, so that what was read in it holds until its end.
+    pub(crate) fn writes_alone(&self) -> bool {
+        self.database == Database::Sqlite
     }
 
     /// The schema with its quotes and its dot, or nothing, and the prefix.
@@ -317,6 +328,34 @@ impl Sql {
                 .push(")");
         }
         self.list(column, texts)
+    }
+
+    /// Appends a table `name` of rows from `[[..], ..]`, all of them hexadecimal digits: [`ID_HEX`] or [`BYTES_HEX`]. Only on
+    /// databases without arrays. A list of any length is the same statement with one parameter: nothing is padded or cut.
+    pub(crate) fn json_rows(
+        &mut self,
+        name: &'static str,
+        columns: &[(&'static str, &'static str)],
+        json: String,
+    ) -> &mut Self {
+        if self.dialect.database == Database::Sqlite {
+            self.push("(select ");
+            for (i, (column, _)) in (0..).zip(columns) {
+                self.push(if i > 0 { ", value->>" } else { "value->>" });
+                self.number(i).push(" as ").push(column);
+            }
+            self.push(" from json_each(").bind(json).push("))");
+        } else {
+            // Texts are bytes on our connections.
+            self.push("json_table(convert(").bind(json);
+            self.push(" using utf8mb4), '$[*]' columns (");
+            for (i, (column, kind)) in (0..).zip(columns) {
+                self.push(if i > 0 { ", " } else { "" }).push(column);
+                self.push(kind).push(" path '$[").number(i).push("]'");
+            }
+            self.push("))");
+        }
+        self.push(" ").push(name)
     }
 
     /// A list padded with its last item to one of a few lengths.

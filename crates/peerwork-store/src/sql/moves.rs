@@ -1,13 +1,15 @@
 //! Writes what was decided: moves of rows between the four places, set by set, with everything that goes with them.
 //!
-//! The only code that moves a task, but for the two that do so without reading it: a claim at once and a
+//! The only code that moves a task, but for those that write its row from the old one: a claim and a
 //! [finish](super::ops::finish). It relies on its callers having locked the old rows; that as many rows are
 //! gone as were decided about is checked all the same, and where they are not, the transaction starts again.
 
+use super::dialect::ID_HEX;
 use super::fault::Fault;
 use super::rows::{PLACES, Placed, by_id, table};
 use super::settings::Database;
 use super::tx::{Bulk, OnDuplicate, Tx};
+use super::value::ids_json;
 use peerwork_core::{LaneId, Place, Status, TaskId, Timestamp};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -75,18 +77,13 @@ pub(crate) async fn delete(tx: &mut Tx<'_>, place: Place, mut ids: Vec<Uuid>) ->
         // Where the table is small its optimizer would read and lock all of it, whatever index it is told to use: then
         // a node that stands still in the middle of a transaction would be in everybody's way. A row for each id of a
         // list, which is made first, leaves it no choice.
-        sql.push("r from (select id from ~")
-            .push(name)
-            .push(by_id(place))
-            .push(" where ")
-            .ids("id", ids)
-            .push(" order by id limit ")
-            .bind(expected)
-            .push(") as v straight_join ~")
+        sql.push("r from ")
+            .json_rows("v", &[("id", ID_HEX)], ids_json(&ids))
+            .push(" straight_join ~")
             .push(name)
             .push(" as r")
             .push(by_id(place))
-            .push(" on r.id = v.id");
+            .push(" on r.id = unhex(v.id)");
     } else {
         sql.push("from ~").push(name).push(" where ").ids("id", ids);
     }

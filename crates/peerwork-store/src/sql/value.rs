@@ -257,6 +257,28 @@ impl Row<'_> {
     }
 }
 
+/// Appends bytes as hexadecimal digits.
+pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+/// `[[id], ..]`, in hexadecimal digits.
+pub(crate) fn ids_json(ids: &[Uuid]) -> String {
+    let mut json = String::with_capacity(ids.len() * 37 + 2);
+    json.push('[');
+    for (i, id) in ids.iter().enumerate() {
+        json.push_str(if i > 0 { ",[\"" } else { "[\"" });
+        push_hex(&mut json, id.as_bytes());
+        json.push_str("\"]");
+    }
+    json.push(']');
+    json
+}
+
 /// The status with this number.
 pub(crate) fn status(code: i64) -> Result<Status, Fault> {
     Status::from_code(code).ok_or_else(|| {

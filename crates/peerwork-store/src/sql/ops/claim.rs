@@ -1,18 +1,19 @@
 //! Claiming: ready rows of the granted lanes become running ones, and what their handlers need is read: on PostgreSQL in one
-//! statement, elsewhere lane by lane, and after the transaction.
+//! statement, on SQLite [by ranges](super::claim_ranges), elsewhere lane by lane, and after the transaction.
 
-use crate::sql::dialect::Dialect;
+use super::claim_ranges::TakeByRange;
+use crate::sql::dialect::{Dialect, ID_HEX, Sql};
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::moves::{self, Move};
-use crate::sql::rows::{Placed, TaskRow, read, readable, select};
+use crate::sql::rows::{Placed, RUNNING, TaskRow, by_id, read, readable, select};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
-use crate::sql::value::{Row, Value};
+use crate::sql::value::{Row, Value, ids_json};
 use crate::{Claim, Claimed};
 use peerwork_core::{
-    BATCH_MAX, Event, Grant, LaneId, NodeId, Place, Rank, Reach, Rules, RunId, Status, Task,
-    TaskId, Timestamp, Transition, decide,
+    BATCH_MAX, Event, Grant, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp,
+    Transition, Work, decide,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -44,6 +45,11 @@ impl Take {
         TakeAtOnce { claim: self.claim }
     }
 
+    /// The same where nobody else writes.
+    pub(crate) fn by_range(self) -> TakeByRange {
+        TakeByRange { claim: self.claim }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.claim.grants.is_empty() || self.claim.kinds.is_empty()
     }
@@ -60,26 +66,83 @@ impl Operation for Take {
             return Ok(Vec::new());
         }
         let now = tx.now().await?;
-        let mut moves = Vec::with_capacity(found.len());
+        let mut taken = Vec::with_capacity(found.len());
         for old in found {
             if let Ok(Transition::To(to)) = decide(&old.task, &Rules::default(), Event::Claim, now)
             {
                 let mut new = old.with(to, now);
                 (new.run, new.node, new.started_at) =
                     (Some(claim.run), Some(claim.node), Some(now));
-                moves.push(Move::new(old, new));
+                taken.push((old, new));
             }
         }
-        let rank = |m: &Move| Rank::new(m.old.task.status, m.old.priority);
-        let taken = moves.iter().map(|m| (rank(m), m.new.clone())).collect();
-        moves::apply(tx, moves, now).await?;
-        Ok(taken)
+        if !taken.is_empty() {
+            self.write(tx, &taken, now).await?;
+        }
+        let rank = |old: &Placed| Rank::new(old.task.status, old.priority);
+        let ranked = taken.into_iter().map(|(old, new)| (rank(&old), new));
+        Ok(ranked.collect())
     }
 }
 
-const READY: &str = "a task that is to be claimed";
+impl Take {
+    async fn write(
+        &self,
+        tx: &mut Tx<'_>,
+        taken: &[(Placed, Placed)],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        if tx.database() != Database::MySql {
+            let moves = taken.iter().cloned();
+            let moves = moves.map(|(old, new)| Move::new(old, new)).collect();
+            return moves::apply(tx, moves, now).await;
+        }
+        // They are written from the rows that are locked: a list of their ids says it all.
+        let mut ids: Vec<_> = taken.iter().map(|(old, _)| old.id.0).collect();
+        ids.sort_unstable();
+        let mut sql = insert_running(tx, &self.claim).await?;
+        sql.json_rows("v", &[("id", ID_HEX)], ids_json(&ids))
+            .push(" straight_join ~ready r")
+            .push(by_id(Place::Ready))
+            .push(" on r.id = unhex(v.id)");
+        tx.execute_exactly(sql, ids.len()).await?;
+        moves::delete(tx, Place::Ready, ids).await
+    }
+}
 
-const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
+/// Begins `insert into running select .. from`, the rows of `ready` that are to be called `r`.
+pub(super) async fn insert_running(tx: &mut Tx<'_>, claim: &Claim) -> Result<Sql, Fault> {
+    let now = tx.now().await?;
+    let mut sql = tx.sql("insert into ~running (");
+    for (i, column) in RUNNING.columns.iter().enumerate() {
+        sql.push(if i > 0 { "," } else { "" }).push(column.0);
+    }
+    sql.push(") select r.id, ").bind(claim.run);
+    sql.push(", ")
+        .bind(claim.node)
+        .push(", case when r.status in (");
+    // The lane of its cleanups is made of that of its runs.
+    let runs = claimed_as().into_iter().map(|(from, _)| from);
+    let runs = runs.filter(|from| from.work() == Work::Run);
+    sql.numbers(runs.map(Status::code))
+        .push(") then r.lane else (select t.lane from ~task t where t.id = r.id) end, r.kind, r.rank_no - case r.status");
+    for (from, _) in claimed_as() {
+        sql.push(" when ").number(from.code());
+        sql.push(" then ").number(Rank::new(from, 0).0);
+    }
+    sql.push(" end, case r.status");
+    for (from, to) in claimed_as() {
+        sql.push(" when ").number(from.code());
+        sql.push(" then ").number(to.code());
+    }
+    sql.push(" end, r.attempt + 1, r.failures, r.crashes, r.ready_at, ");
+    sql.bind(now).push(", r.child from ");
+    Ok(sql)
+}
+
+pub(super) const READY: &str = "a task that is to be claimed";
+
+pub(super) const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 
 async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
     let mut sql = tx.sql("select count(*) from ~node where id = ");
@@ -90,7 +153,7 @@ async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fau
     }
     for grant in &claim.grants {
         let enough = BATCH_MAX.min(found.len() + grant.tasks);
-        for reach in reaches_of(tx, claim, grant.lane) {
+        for reach in claim.reaches_of(grant.lane) {
             let room = enough - found.len();
             if room == 0 {
                 break;
@@ -107,14 +170,6 @@ async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fau
         }
     }
     Ok(found)
-}
-
-/// On SQLite an entry that was deleted is gone, so that there is nothing to start behind.
-fn reaches_of(tx: &Tx<'_>, claim: &Claim, lane: LaneId) -> Vec<Reach> {
-    match tx.database() {
-        Database::Sqlite => vec![Reach::all_of(lane)],
-        Database::Postgres | Database::MySql => claim.reaches_of(lane),
-    }
 }
 
 /// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.
@@ -192,7 +247,7 @@ impl Operation for TakeAtOnce {
         for mut row in tx.fetch(sql).await?.rows() {
             claimed.extend(readable(READY, self.read(&mut row)));
         }
-        self.sort(&mut claimed);
+        sort(claim, &mut claimed);
         Ok(claimed)
     }
 
@@ -203,34 +258,38 @@ impl Operation for TakeAtOnce {
 
 impl TakeAtOnce {
     fn read(&self, row: &mut Row<'_>) -> Result<Claimed, Fault> {
-        let task = TaskRow::read(row)?;
-        let input = row.opt_bytes()?.unwrap_or_default();
-        let (was, ready_at) = (row.status()?, row.time()?);
-        let old = Task {
-            status: was,
-            attempt: row.count()?,
-            failures: row.count()?,
-            crashes: row.count()?,
-            ..Task::new(true, None, ready_at)
-        };
-        let now = row.time()?;
-        let Ok(Transition::To(to)) = decide(&old, &Rules::default(), Event::Claim, now) else {
-            return Err(Fault::moved());
-        };
-        let rank = Rank::new(was, task.priority);
-        Ok(task.claimed(self.claim.run, rank, to, input))
+        read_claimed(row, self.claim.run, Row::time)
     }
+}
 
-    /// In the order in which they are to start.
-    fn sort(&self, claimed: &mut [Claimed]) {
-        let place = |lane| {
-            self.claim
-                .grants
-                .iter()
-                .position(|grant| grant.lane == lane)
-        };
-        claimed.sort_by_cached_key(|c| (place(c.lane), c.rank, c.task.ready_at, c.id));
-    }
+/// Reads [`TaskRow::COLUMNS`], the input, and what a row of `ready` tells of its task: status, ready time, counters.
+pub(super) fn read_claimed<'a>(
+    row: &mut Row<'a>,
+    run: RunId,
+    now: impl FnOnce(&mut Row<'a>) -> Result<Timestamp, Fault>,
+) -> Result<Claimed, Fault> {
+    let task = TaskRow::read(row)?;
+    let input = row.opt_bytes()?.unwrap_or_default();
+    let (was, ready_at) = (row.status()?, row.time()?);
+    let old = Task {
+        status: was,
+        attempt: row.count()?,
+        failures: row.count()?,
+        crashes: row.count()?,
+        ..Task::new(true, None, ready_at)
+    };
+    let now = now(row)?;
+    let Ok(Transition::To(to)) = decide(&old, &Rules::default(), Event::Claim, now) else {
+        return Err(Fault::moved());
+    };
+    let rank = Rank::new(was, task.priority);
+    Ok(task.claimed(run, rank, to, input))
+}
+
+/// Sorts in the order in which they are to start.
+pub(super) fn sort(claim: &Claim, claimed: &mut [Claimed]) {
+    let place = |lane| claim.grants.iter().position(|grant| grant.lane == lane);
+    claimed.sort_by_cached_key(|c| (place(c.lane), c.rank, c.task.ready_at, c.id));
 }
 
 /// The ranges of all granted lanes, one after the other, and which of them belong to which grant.
@@ -261,7 +320,7 @@ impl Ranges {
 }
 
 /// What a claim makes of each status; it counts the attempt, and changes nothing else that `ready` or `running` keep.
-fn claimed_as() -> Vec<(Status, Status)> {
+pub(super) fn claimed_as() -> Vec<(Status, Status)> {
     let sample = |status| Task {
         status,
         ..Task::new(true, None, Timestamp(5))
@@ -373,23 +432,26 @@ impl Operation for LoadCheckpoints {
 /// Claims, and reads what handlers need.
 pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<Vec<Claimed>, Fault> {
     let held_by = HeldBy::of(&take.claim);
-    let mut claimed = if engine.dialect.is_at_once() {
-        match engine.write_here(&take.at_once()).await {
-            Err(fault) if fault.sort == FaultSort::Ambiguous => {
-                let taken = engine.read_here(&held_by).await.map_err(|_| fault)?;
-                load(engine, taken).await?
-            }
-            other => other?,
-        }
+    let taken = if engine.dialect.is_at_once() {
+        let claimed = engine.write_here(&take.at_once()).await;
+        claimed.map(Taken::Loaded)
+    } else if engine.dialect.writes_alone() {
+        let claimed = engine.write_here(&take.by_range()).await;
+        claimed.map(Taken::Loaded)
     } else {
-        let taken = match engine.write_here(&take).await {
-            // The run id is fresh: whatever it holds was taken by this very claim.
-            Err(fault) if fault.sort == FaultSort::Ambiguous => {
-                engine.read_here(&held_by).await.map_err(|_| fault)?
-            }
-            other => other?,
-        };
-        load(engine, taken).await?
+        engine.write_here(&take).await.map(Taken::Rows)
+    };
+    let taken = match taken {
+        // The run id is fresh: whatever it holds was taken by this very claim.
+        Err(fault) if fault.sort == FaultSort::Ambiguous => {
+            let held = engine.read_here(&held_by).await;
+            Taken::Rows(held.map_err(|_| fault)?)
+        }
+        other => other?,
+    };
+    let mut claimed = match taken {
+        Taken::Loaded(claimed) => claimed,
+        Taken::Rows(taken) => load(engine, taken).await?,
     };
     if let Some(checkpoints) = LoadCheckpoints::of(&claimed) {
         let read = engine.read_here(&checkpoints).await;
@@ -399,6 +461,12 @@ pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<Vec<Claimed>, F
         }
     }
     Ok(claimed)
+}
+
+/// What a claim took, with or without what handlers need.
+enum Taken {
+    Loaded(Vec<Claimed>),
+    Rows(Vec<(Rank, Placed)>),
 }
 
 /// After the claim was committed: an error leaves open whether it was carried out, for whoever asks.
@@ -413,6 +481,16 @@ async fn load(engine: &Engine, taken: Vec<(Rank, Placed)>) -> Result<Vec<Claimed
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rank_is_the_priority_and_what_its_status_adds() {
+        for (from, _) in claimed_as() {
+            for priority in [i16::MIN, -1, 0, 7, i16::MAX] {
+                let rank = Rank::new(from, priority).0 - Rank::new(from, 0).0;
+                assert_eq!(rank, i32::from(priority));
+            }
+        }
+    }
 
     #[test]
     fn a_claim_changes_the_status_and_counts_the_attempt() {

@@ -6,17 +6,19 @@
 //! and decides row by row.
 
 use crate::End;
-use crate::sql::dialect::{Dialect, Sql};
+use crate::sql::dialect::{BYTES_HEX, Dialect, ID_HEX, Sql};
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::moves;
-use crate::sql::rows::DONE;
+use crate::sql::rows::{DONE, by_id};
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
-use crate::sql::value::Value;
+use crate::sql::value::{Value, push_hex};
 use peerwork_core::{
     BATCH_BYTES_MAX, Event, Place, Rules, Status, Task, TaskId, Timestamp, Transition, decide,
 };
 use std::collections::HashSet;
+use uuid::Uuid;
 
 const SUCCESS: Event = Event::Ok { forget: false };
 
@@ -50,12 +52,6 @@ impl Finish {
         self.ends.is_empty()
     }
 
-    /// `(id, run, output)` of each.
-    fn values(&self) -> Vec<Value> {
-        let row = |end: &End| [end.id.into(), end.run.into(), end.output.clone().into()];
-        self.ends.iter().flat_map(row).collect()
-    }
-
     fn columns(&self) -> [Value; 3] {
         let outputs = self.ends.iter().map(|end| end.output.clone());
         [
@@ -74,9 +70,9 @@ impl Finish {
             .unnest_columns(self.columns())
             .push(
                 " u(id, run_id, output) cross join lateral (select r.ctid as place from ~running r \
-                 where r.id = u.id and ",
+                 where r.id = u.id and r.run_id = u.run_id and ",
             );
-        push_fence(&mut sql);
+        push_guard(&mut sql);
         sql.push(
             " for update) r), d as (delete from ~running r using k where r.ctid = k.place returning r.*, k.output), \
              w as (insert into ~done ",
@@ -89,64 +85,69 @@ impl Finish {
         rows.rows().map(|mut row| Ok(TaskId(row.id()?))).collect()
     }
 
-    /// On SQLite, where nobody else writes: two statements in a transaction, and a third one where not all are as they should be.
+    /// Two statements in a transaction, and a third one where not all are as they should be. The first one locks the rows.
     async fn in_turn(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
-        tx.now().await?;
-        let mut finished = HashSet::with_capacity(self.ends.len());
-        let sizes = tx.dialect.chunks(self.ends.len(), 3);
-        let mut rest = self.ends.as_slice();
-        for size in sizes {
-            let (ends, later) = rest.split_at(size);
-            rest = later;
-            let chunk = Self {
-                ends: ends.to_vec(),
-            };
-            let written = chunk.insert(tx).await?;
-            let ids: Vec<_> = if written == ends.len() as u64 {
-                ends.iter().map(|end| end.id.0).collect()
-            } else {
-                chunk.written(tx).await?
-            };
-            if ids.len() as u64 != written {
-                return Err(Fault::moved());
-            }
-            finished.extend(ids.iter().copied().map(TaskId));
-            moves::delete(tx, Place::Running, ids).await?;
-        }
-        Ok(finished)
-    }
-
-    async fn insert(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
-        let now = tx.now().await?;
         let mut sql = tx.sql("insert into ~done ");
         push_columns(&mut sql);
         sql.push(" select ");
-        push_row(&mut sql, |sql| sql.bind(now));
-        sql.push(
-            ", u.output from (select column1 as id, column2 as run_id, column3 as output from (",
-        );
-        sql.values(3, self.values());
-        sql.push(")) u cross join ~running r on r.id = u.id and ");
-        push_fence(&mut sql);
-        tx.execute(sql).await
+        push_row(&mut sql, Sql::now);
+        sql.push(", unhex(u.output) from ");
+        self.push_running(&mut sql);
+        let written = tx.execute(sql).await?;
+        let ids: Vec<_> = if written == self.ends.len() as u64 {
+            self.ends.iter().map(|end| end.id.0).collect()
+        } else {
+            self.written(tx).await?
+        };
+        if ids.len() as u64 != written {
+            return Err(Fault::moved());
+        }
+        let finished = ids.iter().copied().map(TaskId).collect();
+        moves::delete(tx, Place::Running, ids).await?;
+        Ok(finished)
     }
 
     /// Of these, the tasks that were written: they fulfil the same condition, and nobody else can have changed them.
-    async fn written(&self, tx: &mut Tx<'_>) -> Result<Vec<uuid::Uuid>, Fault> {
-        let mut sql = tx.sql("select r.id, r.run_id from ~running r");
-        sql.push(" where ")
-            .ids("r.id", self.ends.iter().map(|end| end.id.0))
-            .push(" and ");
-        push_guard(&mut sql);
-        let runs: HashSet<_> = self.ends.iter().map(|end| (end.id.0, end.run.0)).collect();
-        let mut ids = Vec::new();
-        for mut row in tx.fetch(sql).await?.rows() {
-            let found = (row.id()?, row.id()?);
-            if runs.contains(&found) {
-                ids.push(found.0);
+    async fn written(&self, tx: &mut Tx<'_>) -> Result<Vec<Uuid>, Fault> {
+        let mut sql = tx.sql("select r.id from ");
+        self.push_running(&mut sql);
+        let mut rows = tx.fetch(sql).await?;
+        rows.rows().map(|mut row| row.id()).collect()
+    }
+
+    /// The rows to finish as `r`, with their outputs in `u`, looked up one by one: the other way round all rows would be locked.
+    fn push_running(&self, sql: &mut Sql) {
+        const COLUMNS: [(&str, &str); 3] =
+            [("id", ID_HEX), ("run_id", ID_HEX), ("output", BYTES_HEX)];
+        sql.json_rows("u", &COLUMNS, self.json())
+            .push_on(Database::Sqlite, " cross join ~running r")
+            .push_on(Database::MySql, " straight_join ~running r")
+            .push_on(Database::MySql, by_id(Place::Running))
+            .push(" on r.id = unhex(u.id) and r.run_id = unhex(u.run_id) and ");
+        push_guard(sql);
+        sql.for_update();
+    }
+
+    /// `[[id, run, output], ..]`, in hexadecimal digits.
+    fn json(&self) -> String {
+        let mut json = String::with_capacity(self.ends.len() * 90 + 2);
+        json.push('[');
+        for (i, end) in self.ends.iter().enumerate() {
+            json.push_str(if i > 0 { ",[\"" } else { "[\"" });
+            push_hex(&mut json, end.id.0.as_bytes());
+            json.push_str("\",\"");
+            push_hex(&mut json, end.run.0.as_bytes());
+            match &end.output {
+                Some(output) => {
+                    json.push_str("\",\"");
+                    push_hex(&mut json, output);
+                    json.push_str("\"]");
+                }
+                None => json.push_str("\",null]"),
             }
         }
-        Ok(ids)
+        json.push(']');
+        json
     }
 }
 
@@ -182,12 +183,6 @@ fn push_row(sql: &mut Sql, now: impl FnOnce(&mut Sql) -> &mut Sql) {
         .number(Status::Finished.code())
         .push(", r.run_id, r.node, r.started_at, ");
     now(sql).push(", r.ready_at, r.attempt, r.failures, r.crashes");
-}
-
-/// The fence, and [`push_guard`].
-fn push_fence(sql: &mut Sql) {
-    sql.push("r.run_id = u.run_id and ");
-    push_guard(sql);
 }
 
 /// That success changes nothing but the status. The end of a child is told to its parent besides.

@@ -2,6 +2,7 @@
 //! [`decide`](peerwork_core::decide) about each, and writes the moves.
 
 pub(crate) mod claim;
+pub(crate) mod claim_ranges;
 pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod end;

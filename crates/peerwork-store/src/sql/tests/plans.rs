@@ -63,6 +63,8 @@ const STEPS: &str = "what is walked through is made step by step, one for each l
 const WINDOW: &str = "a window of the list, which is bounded";
 const ALL_OF_IT: &str = "all that it reads is what is asked for";
 
+const LIST: &str = "the list that the statement was handed";
+
 const MEANT: &[Meant] = &[
     // It compares the costs of stepping from one to the next with those of reading the index, which here is small.
     always(
@@ -135,7 +137,14 @@ const MEANT: &[Meant] = &[
         also_filled: false,
         _why: "it is asked once in a while, for each node that died a day ago",
     },
-    always(Sqlite, "finish", "SCAN (subquery-1)", ALL_OF_IT),
+    always(
+        Sqlite,
+        "finish",
+        "SCAN json_each VIRTUAL TABLE INDEX 1:",
+        LIST,
+    ),
+    always(MySql, "", "ALL of u by ", LIST),
+    always(MySql, "", "ALL of v by ", LIST),
     always(Sqlite, "lanes", "SCAN l", STEPS),
     always(
         Sqlite,

@@ -1,0 +1,150 @@
+//! Claiming where nobody else can write meanwhile: the first rows of a lane are read, and all up to the last of them are moved,
+//! by the same condition, without a list of them.
+//!
+//! What [`decide`](peerwork_core::decide) makes of them is decided beforehand, for each status: see [`claimed_as`]. As many rows
+//! must have been moved as were read.
+
+use super::claim::{ORDER, READY, claimed_as, insert_running, read_claimed, sort};
+use crate::sql::dialect::Sql;
+use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
+use crate::sql::rows::{TaskRow, readable};
+use crate::sql::tx::Tx;
+use crate::{Claim, Claimed};
+use peerwork_core::{BATCH_MAX, LaneId, Rank, TaskId, Timestamp};
+use uuid::Uuid;
+
+/// Fewer rows of a lane are moved by their ids, together with those of other lanes: each statement has its price.
+const RANGE_MIN: usize = 32;
+
+/// The move from `ready` to `running`, with what the handlers need but their checkpoints.
+pub(crate) struct TakeByRange {
+    pub claim: Claim,
+}
+
+/// What is moved together.
+enum Chosen {
+    /// All of a lane that the claim may take, up to this row.
+    UpTo(LaneId, (Rank, Timestamp, TaskId)),
+    These(Vec<Uuid>),
+}
+
+/// The first rows of a lane.
+struct Front {
+    tasks: Vec<Claimed>,
+    last: Option<(Rank, Timestamp, TaskId)>,
+    /// Whether each of its rows could be read: one that cannot be is passed over, and stays where it is.
+    is_whole: bool,
+}
+
+impl Operation for TakeByRange {
+    const NAME: &'static str = "claim tasks";
+    type Answer = Vec<Claimed>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
+        let mut claimed = Vec::new();
+        let mut loose = Vec::new();
+        for grant in &self.claim.grants {
+            let room = grant.tasks.min(BATCH_MAX - claimed.len());
+            if room == 0 {
+                break;
+            }
+            // Its ranges are left alone: here an entry that was deleted is gone, and in nobody's way.
+            let front = self.front(tx, grant.lane, room).await?;
+            let by_range =
+                front.is_whole && (front.tasks.len() >= RANGE_MIN || self.claim.grants.len() == 1);
+            match front.last {
+                Some(last) if by_range => {
+                    let rows = front.tasks.len();
+                    self.take(tx, &Chosen::UpTo(grant.lane, last), rows).await?;
+                }
+                _ => loose.extend(front.tasks.iter().map(|task| task.id.0)),
+            }
+            claimed.extend(front.tasks);
+        }
+        if !loose.is_empty() {
+            let rows = loose.len();
+            self.take(tx, &Chosen::These(loose), rows).await?;
+        }
+        sort(&self.claim, &mut claimed);
+        Ok(claimed)
+    }
+}
+
+impl TakeByRange {
+    async fn front(&self, tx: &mut Tx<'_>, lane: LaneId, room: usize) -> Result<Front, Fault> {
+        let now = tx.now().await?;
+        let mut sql = tx.sql("select ");
+        sql.push(TaskRow::COLUMNS)
+            .push(
+                ", t.input, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.rank_no, r.id \
+                 from (select * from ~ready r where r.lane = ",
+            )
+            .bind(lane)
+            .push(" and ");
+        self.push_claimable(&mut sql);
+        sql.push(" and exists (select 1 from ~node where id = ")
+            .bind(self.claim.node)
+            .push(" and alive = 1)")
+            .push(ORDER)
+            .bind(room)
+            .push(") r left join ~task t on t.id = r.id");
+        let mut rows = tx.fetch(sql).await?;
+        let (mut tasks, mut last, mut is_whole) = (Vec::new(), None, true);
+        for mut row in rows.rows() {
+            let claimed = read_claimed(&mut row, self.claim.run, |_| Ok(now)).and_then(|task| {
+                let rank =
+                    Rank(i32::try_from(row.int()?).map_err(|e| Fault::broken(e.to_string()))?);
+                Ok(((rank, task.task.ready_at, task.id), task))
+            });
+            match readable(READY, claimed) {
+                Some((key, task)) => {
+                    last = last.max(Some(key));
+                    tasks.push(task);
+                }
+                None => is_whole = false,
+            }
+        }
+        Ok(Front {
+            tasks,
+            last,
+            is_whole,
+        })
+    }
+
+    async fn take(&self, tx: &mut Tx<'_>, chosen: &Chosen, rows: usize) -> Result<(), Fault> {
+        let mut sql = insert_running(tx, &self.claim).await?;
+        sql.push("~ready r where ");
+        self.push_chosen(&mut sql, chosen);
+        tx.execute_exactly(sql, rows).await?;
+        let mut sql = tx.sql("delete from ~ready as r where ");
+        self.push_chosen(&mut sql, chosen);
+        tx.execute_exactly(sql, rows).await
+    }
+
+    fn push_chosen(&self, sql: &mut Sql, chosen: &Chosen) {
+        match chosen {
+            Chosen::UpTo(lane, (rank, ready_at, id)) => {
+                sql.push("r.lane = ")
+                    .bind(*lane)
+                    .push(" and (r.rank_no, r.ready_at, r.id) <= (")
+                    .bind(*rank)
+                    .push(", ")
+                    .bind(*ready_at)
+                    .push(", ")
+                    .bind(*id)
+                    .push(") and ");
+                self.push_claimable(sql);
+            }
+            Chosen::These(ids) => {
+                sql.ids("r.id", ids.iter().copied());
+            }
+        }
+    }
+
+    fn push_claimable(&self, sql: &mut Sql) {
+        sql.ints("r.kind", self.claim.kinds.iter().map(|kind| kind.0));
+        let statuses = claimed_as().into_iter().map(|(from, _)| from.code());
+        sql.push(" and r.status in (").numbers(statuses).push(")");
+    }
+}
