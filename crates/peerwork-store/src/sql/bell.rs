@@ -63,9 +63,10 @@ impl Bell {
         };
         let mut file = match open(false) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                // For whoever may write to the database; none beside one that is gone.
+                let permissions = std::fs::metadata(&self.database)?.permissions();
                 let file = open(true)?;
-                // For whoever may write to the database.
-                file.set_permissions(std::fs::metadata(&self.database)?.permissions())?;
+                file.set_permissions(permissions)?;
                 file
             }
             file => file?,

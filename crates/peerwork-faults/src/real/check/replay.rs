@@ -115,10 +115,13 @@ impl Life<'_> {
     }
 
     fn insert(&mut self, new: Row, change: &Change) {
-        // A success may be written before its row is removed.
-        let is_finish = |row: &Row| (row.table, new.table) == (Table::Running, Table::Done);
-        self.left_behind = self.row.filter(is_finish);
-        if let Some(row) = self.row.filter(|row| !is_finish(row)) {
+        // A claim or a success may be written from the row that is removed after it.
+        let is_first = |row: &Row| {
+            let step = (row.table, new.table);
+            step == (Table::Ready, Table::Running) || step == (Table::Running, Table::Done)
+        };
+        self.left_behind = self.row.filter(is_first);
+        if let Some(row) = self.row.filter(|row| !is_first(row)) {
             let text = format!("it was in {:?} and came to {:?} too", row.table, new.table);
             self.wrong(change, &text);
         }
