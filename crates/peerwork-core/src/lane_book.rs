@@ -9,7 +9,7 @@
 //! showed nothing, or whose lanes gave nothing, is not repeated before something is heard. What a look shows is used for at most
 //! [`LaneBook::AGE_MS`] without another look being due.
 
-use crate::{Frontier, Grant, LaneId, LaneView, Mono, Pace, Reach, Timestamp, Work};
+use crate::{Frontier, Grant, LaneId, LaneView, Mono, Pace, Rank, Reach, Timestamp, Work};
 use std::collections::{BTreeMap, HashSet};
 
 /// What the claimer does next.
@@ -35,6 +35,8 @@ pub struct LaneBook {
     runs: Vec<LaneView>,
     /// Lanes that nobody has looked at since this many tasks were announced there.
     announced: BTreeMap<LaneId, usize>,
+    /// Lanes of which something else than a look has told since the last one began.
+    recent: HashSet<LaneId>,
     frontier: Frontier,
     /// Since when something has been shown without a look.
     as_of: Mono,
@@ -42,12 +44,14 @@ pub struct LaneBook {
     latest: Timestamp,
     /// Something was heard that no look has followed.
     wants_look: bool,
-    /// Something was claimed since the last look.
+    /// Since the last look began something was claimed, or came to a lane that it showed.
     is_fruitful: bool,
     /// When the look began that is under way.
     looking: Option<Mono>,
     pace: Pace,
+    /// The known lanes were asked since something was heard or claimed.
     asked_heads: bool,
+    heads_pace: Pace,
     /// Sorts of work of which the policy wants nothing now.
     declined: HashSet<Work>,
 }
@@ -59,33 +63,32 @@ impl LaneBook {
     /// Something may be claimable anywhere.
     pub fn heard(&mut self) {
         self.wants_look = true;
+        self.asked_heads = false;
     }
 
     /// `tasks` tasks were created in a lane just now; `view` is what is known of them.
     pub fn heard_of(&mut self, mut view: LaneView, tasks: usize, now: Mono) {
         let lane = view.lane;
         self.frontier.heard(lane, view.rank);
-        if let Some(announced) = self.announced.get_mut(&lane) {
-            *announced += tasks;
-        }
-        let latest = self.latest;
-        match self
-            .lanes_mut(view.work)
-            .iter_mut()
-            .find(|known| known.lane == lane)
-        {
-            Some(known) => known.rank = known.rank.min(view.rank),
-            None => {
-                view.since = latest;
-                self.show([view], now);
-                self.announced.insert(lane, tasks);
+        self.asked_heads = false;
+        self.recent.insert(lane);
+        let shown = self.lanes_mut(view.work);
+        if let Some(known) = shown.iter_mut().find(|known| known.lane == lane) {
+            known.rank = known.rank.min(view.rank);
+            match self.announced.get_mut(&lane) {
+                Some(announced) => *announced += tasks,
+                None => self.is_fruitful = true,
             }
+            return;
         }
+        view.since = self.latest;
+        self.begin_anew(now);
+        self.lanes_mut(view.work).push(view);
+        self.announced.insert(lane, tasks);
     }
 
-    /// The claimer begins anew: a credit may have returned, the policy may have changed its mind.
+    /// The claimer begins anew: the policy may have changed its mind.
     pub fn wake(&mut self) {
-        self.asked_heads = false;
         self.declined.clear();
     }
 
@@ -117,38 +120,55 @@ impl LaneBook {
         if now < looks_from {
             return Step::Rest(Some(looks_from));
         }
-        if is_costly && !self.asked_heads && !self.frontier.is_empty() {
-            return Step::Heads;
+        let look_at = self.looking.is_none().then_some(self.pace.again_at());
+        if !is_costly || self.asked_heads || self.frontier.is_empty() {
+            return Step::Rest(look_at);
         }
-        Step::Rest(self.looking.is_none().then_some(self.pace.again_at()))
+        match self.heads_pace.again_at() {
+            at if now >= at => Step::Heads,
+            at => Step::Rest(Some(look_at.map_or(at, |look_at| look_at.min(at)))),
+        }
     }
 
     /// A look begins.
     pub fn looking(&mut self, now: Mono) {
         self.looking = Some(now);
         self.wants_look = false;
+        self.is_fruitful = false;
+        // What is heard from now on may be later than what the look sees.
+        self.announced.clear();
+        self.recent.clear();
     }
 
-    /// A look at all lanes is over. `is_whole`: it showed all that there are.
-    pub fn looked(&mut self, lanes: Vec<LaneView>, is_whole: bool, now: Mono) {
+    /// A look at all lanes is over.
+    pub fn looked(&mut self, lanes: Vec<LaneView>, now: Mono) {
         let began = self.looking.take().unwrap_or(now);
-        let waited = !self.pace.is_costly();
         self.pace.took(began, now);
-        for lane in &lanes {
+        self.declined.clear();
+        let mut seen = BTreeMap::new();
+        for lane in lanes {
             self.frontier.saw(lane.lane, lane.rank, lane.since);
             self.latest = self.latest.max(lane.since);
+            seen.insert(lane.lane, lane);
         }
-        self.announced.clear();
-        self.declined.clear();
-        self.is_fruitful = false;
-        self.wants_look |= !is_whole;
-        if waited {
-            // Nothing was claimed meanwhile: this is all.
-            self.cleanups.clear();
-            self.runs.clear();
+        // What it does not show is gone, unless it came meanwhile.
+        let recent = &self.recent;
+        for shown in [&mut self.cleanups, &mut self.runs] {
+            shown.retain_mut(|known| {
+                let is_recent = recent.contains(&known.lane);
+                let Some(lane) = seen.remove(&known.lane) else {
+                    return is_recent;
+                };
+                let heard = is_recent.then_some(known.rank);
+                *known = lane;
+                known.rank = heard.map_or(known.rank, |heard| known.rank.min(heard));
+                true
+            });
+        }
+        for lane in seen.into_values() {
+            self.lanes_mut(lane.work).push(lane);
         }
         self.as_of = now;
-        self.show(lanes, now);
     }
 
     /// A look has failed.
@@ -158,21 +178,23 @@ impl LaneBook {
         self.wants_look = true;
     }
 
-    /// The known lanes were looked at.
-    pub fn saw_heads(&mut self, heads: Vec<LaneView>, now: Mono) {
+    /// The known lanes were looked at, from `began` on.
+    pub fn saw_heads(&mut self, heads: Vec<LaneView>, began: Mono, now: Mono) {
         self.asked_heads = true;
-        self.show(heads, now);
-    }
-
-    /// Adds lanes that are not among those where work is thought to be.
-    fn show(&mut self, lanes: impl IntoIterator<Item = LaneView>, now: Mono) {
-        if self.cleanups.is_empty() && self.runs.is_empty() {
-            self.as_of = now;
-        }
+        self.heads_pace.took(began, now);
+        self.begin_anew(now);
         let shown = self.cleanups.iter().chain(&self.runs);
         let shown: HashSet<_> = shown.map(|lane| lane.lane).collect();
-        for lane in lanes.into_iter().filter(|lane| !shown.contains(&lane.lane)) {
-            self.lanes_mut(lane.work).push(lane);
+        for head in heads.into_iter().filter(|head| !shown.contains(&head.lane)) {
+            self.recent.insert(head.lane);
+            self.lanes_mut(head.work).push(head);
+        }
+    }
+
+    /// Something is about to be shown: by itself, if nothing else is.
+    fn begin_anew(&mut self, now: Mono) {
+        if self.cleanups.is_empty() && self.runs.is_empty() {
+            self.as_of = now;
         }
     }
 
@@ -214,22 +236,21 @@ impl LaneBook {
         &mut self,
         work: Work,
         grants: &[Grant],
-        tasks: impl Iterator<Item = (LaneId, crate::Rank, Timestamp)>,
+        tasks: impl Iterator<Item = (LaneId, Rank, Timestamp)>,
     ) {
-        let mut counts: BTreeMap<LaneId, (usize, Timestamp)> = BTreeMap::new();
+        let mut counts: BTreeMap<LaneId, (usize, Rank, Timestamp)> = BTreeMap::new();
         for (lane, rank, ready_at) in tasks {
             self.frontier.claimed(lane, rank, ready_at);
             self.latest = self.latest.max(ready_at);
-            let (count, last) = counts.entry(lane).or_default();
-            *count += 1;
-            *last = ready_at;
+            let last = counts.entry(lane).or_insert((0, rank, ready_at));
+            *last = (last.0 + 1, rank, ready_at);
         }
         let found_some = !counts.is_empty();
         self.asked_heads &= !found_some;
         self.is_fruitful |= found_some;
         let mut emptied = HashSet::new();
         for grant in grants {
-            let count = counts.get(&grant.lane).map_or(0, |(count, _)| *count);
+            let count = counts.get(&grant.lane).map_or(0, |(count, ..)| *count);
             let is_short = self.announced.get_mut(&grant.lane).map(|left| {
                 *left = left.saturating_sub(count);
                 *left > 0
@@ -240,11 +261,12 @@ impl LaneBook {
             // It is empty, as far as it is within reach.
             emptied.insert(grant.lane);
             self.announced.remove(&grant.lane);
+            self.recent.remove(&grant.lane);
             self.wants_look |= is_short.unwrap_or(self.is_fruitful);
         }
         self.lanes_mut(work).retain_mut(|lane| {
-            if let Some((_, last)) = counts.get(&lane.lane) {
-                lane.since = *last;
+            if let Some((_, rank, last)) = counts.get(&lane.lane) {
+                (lane.rank, lane.since) = (*rank, *last);
             }
             !emptied.contains(&lane.lane)
         });
@@ -255,14 +277,16 @@ impl LaneBook {
         self.cleanups.clear();
         self.runs.clear();
         self.announced.clear();
+        self.recent.clear();
         self.wants_look = true;
+        self.asked_heads = false;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Name, Rank};
+    use crate::Name;
     use uuid::Uuid;
 
     const BOTH: [Work; 2] = [Work::Cleanup, Work::Run];
@@ -301,7 +325,16 @@ mod tests {
 
     fn look(book: &mut LaneBook, from: u64, to: u64, lanes: Vec<LaneView>) {
         book.looking(ms(from));
-        book.looked(lanes, true, ms(to));
+        book.looked(lanes, ms(to));
+    }
+
+    /// After a look that took a tenth of a second, and a claim that found something.
+    fn costly() -> LaneBook {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 100, vec![view(1, 5)]);
+        claim(&mut book, 1, 10, 4);
+        book
     }
 
     #[test]
@@ -381,11 +414,11 @@ mod tests {
         claim(&mut book, 1, 10, 4);
         // The known lanes are asked, and the next look is a second away.
         assert_eq!(next(&book, 101), Step::Heads);
-        book.saw_heads(vec![view(1, 9)], ms(101));
+        book.saw_heads(vec![view(1, 9)], ms(101), ms(101));
         assert_eq!(next(&book, 101), Step::Claim(Work::Run));
         claim(&mut book, 1, 10, 4);
         assert_eq!(next(&book, 102), Step::Heads);
-        book.saw_heads(vec![], ms(102));
+        book.saw_heads(vec![], ms(102), ms(102));
         assert_eq!(next(&book, 102), Step::Rest(Some(ms(1_100))));
         assert_eq!(next(&book, 1_100), Step::LookBeside);
         book.looking(ms(1_100));
@@ -394,7 +427,7 @@ mod tests {
         claim(&mut book, 1, 10, 1);
         assert_eq!(next(&book, 1_111), Step::Rest(None));
         // Cheap again: the next one is waited for.
-        book.looked(vec![], true, ms(1_115));
+        book.looked(vec![], ms(1_115));
         book.heard();
         assert_eq!(next(&book, 1_116), Step::Look);
     }
@@ -418,6 +451,86 @@ mod tests {
         assert_eq!(book.next(&BOTH, ms(1), ms(5)), Step::Rest(Some(ms(5))));
         book.heard_of(view(1, 0), 1, ms(1));
         assert_eq!(book.next(&BOTH, ms(1), ms(5)), Step::Claim(Work::Run));
+    }
+
+    #[test]
+    fn the_known_lanes_are_asked_once_for_what_was_heard() {
+        let mut book = costly();
+        assert_eq!(next(&book, 101), Step::Heads);
+        book.saw_heads(vec![], ms(101), ms(102));
+        book.wake();
+        assert_eq!(next(&book, 103), Step::Rest(Some(ms(1_100))));
+        book.heard();
+        assert_eq!(next(&book, 104), Step::Heads);
+    }
+
+    #[test]
+    fn the_known_lanes_are_asked_a_tenth_of_the_time_where_that_is_costly_too() {
+        let mut book = costly();
+        book.saw_heads(vec![], ms(101), ms(151));
+        book.heard();
+        assert_eq!(next(&book, 152), Step::Rest(Some(ms(651))));
+        assert_eq!(next(&book, 651), Step::Heads);
+        book.saw_heads(vec![], ms(651), ms(751));
+        book.heard();
+        assert_eq!(next(&book, 752), Step::Rest(Some(ms(1_100))));
+        book.looking(ms(1_100));
+        book.heard();
+        assert_eq!(next(&book, 1_101), Step::Rest(Some(ms(1_751))));
+    }
+
+    #[test]
+    fn what_came_to_a_lane_that_was_looked_at_is_looked_for() {
+        let mut book = LaneBook::default();
+        book.heard();
+        look(&mut book, 0, 1, vec![view(1, 5)]);
+        book.heard_of(view(1, 0), 1, ms(2));
+        claim(&mut book, 1, 10, 0);
+        assert_eq!(next(&book, 3), Step::Look);
+    }
+
+    #[test]
+    fn what_is_announced_during_a_look_is_looked_for_after_it() {
+        let mut book = costly();
+        book.looking(ms(1_100));
+        book.heard_of(view(2, 0), 2, ms(1_110));
+        book.looked(vec![], ms(1_200));
+        assert_eq!(next(&book, 1_201), Step::Claim(Work::Run));
+        claim(&mut book, 2, 10, 0);
+        assert_eq!(next(&book, 1_202), Step::Heads);
+        book.saw_heads(vec![], ms(1_202), ms(1_203));
+        assert_eq!(next(&book, 1_204), Step::Rest(Some(ms(2_200))));
+    }
+
+    #[test]
+    fn a_costly_look_renews_what_is_known_of_the_lanes_and_drops_those_that_are_gone() {
+        let mut book = costly();
+        book.saw_heads(vec![view(1, 9), view(2, 9)], ms(101), ms(102));
+        book.looking(ms(1_100));
+        book.heard_of(view(3, 0), 1, ms(1_110));
+        let urgent = LaneView {
+            rank: Rank(-3),
+            ..view(1, 7)
+        };
+        book.looked(vec![urgent.clone(), view(4, 8)], ms(1_200));
+        let mut lanes = book.lanes(Work::Run).to_vec();
+        lanes.sort_by_key(|lane| lane.lane);
+        let ids: Vec<_> = lanes.iter().map(|lane| lane.lane).collect();
+        assert_eq!(ids, [lane(1), lane(3), lane(4)]);
+        assert_eq!(lanes[0], urgent);
+    }
+
+    #[test]
+    fn the_rank_of_a_lane_follows_what_is_claimed() {
+        let mut book = LaneBook::default();
+        book.heard();
+        let urgent = LaneView {
+            rank: Rank(-3),
+            ..view(1, 5)
+        };
+        look(&mut book, 0, 1, vec![urgent]);
+        claim(&mut book, 1, 2, 2);
+        assert_eq!(book.lanes(Work::Run)[0].rank, Rank(0));
     }
 
     #[test]

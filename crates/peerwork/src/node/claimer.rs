@@ -142,7 +142,7 @@ impl Claimer {
                     asked = true;
                     let keys = self.core.registry.keys();
                     let heads = self.core.store.heads(keys, self.book.known()).await?;
-                    self.book.saw_heads(heads, env.now());
+                    self.book.saw_heads(heads, now, env.now());
                 }
                 Step::Claim(work) => {
                     let free = if work == Work::Run {
@@ -183,8 +183,7 @@ impl Claimer {
         let now = self.core.client.env.now();
         match looked {
             Ok(lanes) => {
-                let is_whole = lanes.len() < LANES_MAX;
-                self.book.looked(lanes, is_whole, now);
+                self.book.looked(lanes, now);
                 Ok(())
             }
             Err(error) => {
