@@ -77,24 +77,13 @@ impl Claimer {
                 None => std::future::pending().await,
             }
         };
-        let look = async {
-            match &mut self.look {
-                Some(look) => look.await,
-                None => std::future::pending().await,
-            }
-        };
         let looked = tokio::select! {
             biased;
-            looked = look => looked,
+            looked = end_of(&mut self.look) => looked,
             () = self.core.credited.notified() => return,
             _ready = self.ear.hear() => return,
             () = time => return,
         };
-        self.look = None;
-        let looked = looked.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Ok(Vec::new()),
-        });
         // Its error was told by itself, and the next look comes in time.
         let _ = self.looked(looked);
     }
@@ -116,6 +105,11 @@ impl Claimer {
         self.book.wake();
         let until = loop {
             self.hear();
+            if self.look.as_ref().is_some_and(JoinHandle::is_finished) {
+                // Where every claim leaves credits and brings something, it never comes to a rest.
+                let looked = end_of(&mut self.look).await;
+                let _ = self.looked(looked);
+            }
             let credits = [Work::Cleanup, Work::Run].map(|work| (work, self.credit(work)));
             let wanted = credits.into_iter().filter(|(_, free)| *free > 0);
             let wanted: Vec<Work> = wanted.map(|(work, _)| work).collect();
@@ -279,6 +273,21 @@ fn start_all(core: &Arc<Core>, node: NodeId, run: RunId, claimed: Vec<(Claimed, 
         }
     }
     core.claim_is_over(run);
+}
+
+/// Waits until the look that goes on is over; if none does, for ever.
+///
+/// Cancel safe.
+async fn end_of(look: &mut Option<JoinHandle<Looked>>) -> Looked {
+    let Some(running) = look else {
+        return std::future::pending().await;
+    };
+    let looked = running.await;
+    *look = None;
+    looked.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Ok(Vec::new()),
+    })
 }
 
 /// What came of one claim.

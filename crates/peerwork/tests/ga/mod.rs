@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod claiming;
+mod costly_looks;
 mod drain;
 mod failing;
 mod fencing;

@@ -25,6 +25,8 @@ pub struct Tap {
     is_cut: AtomicBool,
     /// What each call takes, in milliseconds.
     delay_ms: AtomicU64,
+    /// What some calls take besides.
+    delays: Mutex<BTreeMap<&'static str, Duration>>,
 }
 
 /// A call that is to be stopped on its way.
@@ -60,6 +62,7 @@ impl Tap {
             errors: Mutex::default(),
             is_cut: AtomicBool::new(false),
             delay_ms: AtomicU64::new(0),
+            delays: Mutex::default(),
         })
     }
 
@@ -113,6 +116,11 @@ impl Tap {
         self.delay_ms.store(ms, Ordering::SeqCst);
     }
 
+    /// From now on the answers to calls of this name take this long on their way back.
+    pub fn slow_down_answers(&self, call: &'static str, delay: Duration) {
+        self.delays.lock().unwrap().insert(call, delay);
+    }
+
     fn stop(&self, call: &'static str, way: Way) -> Stopped {
         let (stopped, wait) = oneshot::channel();
         let stop = Stop { call, way, stopped };
@@ -134,6 +142,10 @@ impl Tap {
         self.wait(call, Way::There).await;
         self.error(call, Way::There, ErrorKind::Transient)?;
         let answer = answer.await;
+        let delay = self.delays.lock().unwrap().get(call).copied();
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await; // fault: a walk over what cannot be cleared away
+        }
         self.wait(call, Way::Back).await;
         self.error(call, Way::Back, ErrorKind::Ambiguous)?;
         answer
