@@ -1,9 +1,11 @@
 //! What a database is made to do: statements, commits, bytes of log.
 //!
 //! Statements are counted where they leave this process, by what the driver tells of each: PostgreSQL does not count
-//! them by itself, and SQLite has no server. A `begin` and a `commit` are statements, too.
+//! them by itself, and SQLite has no server. MariaDB's server counts them, and its driver tells of some twice. A `begin` and a
+//! `commit` are statements, too.
 
 use crate::place::Place;
+use crate::raw::Raw;
 use crate::target::Sort;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -87,9 +89,14 @@ pub struct Counts {
     pub log_bytes: f64,
 }
 
+/// Statements that ask a server which counts them, from one answer to the next.
+const ASKING: i64 = 3;
+
 /// Counts from its start to its end. One at a time in a process.
 pub struct Counting<'a> {
     place: &'a Place,
+    /// The one that asks the server: its own statements are known.
+    raw: Raw,
     server: Server,
     since: Instant,
 }
@@ -99,17 +106,21 @@ pub struct Counting<'a> {
 struct Server {
     commits: i64,
     log_bytes: i64,
+    /// Statements of clients, where it counts them.
+    statements: Option<i64>,
 }
 
 impl<'a> Counting<'a> {
     pub async fn start(place: &'a Place) -> anyhow::Result<Self> {
         tokio::time::sleep(told_after(place.sort)).await;
-        let server = Server::ask(place).await?;
+        let mut raw = place.raw().await?;
+        let server = Server::ask(place.sort, &mut raw).await?;
         STATEMENTS.store(0, Ordering::Relaxed);
         BEGINS.store(0, Ordering::Relaxed);
         count(true);
         Ok(Self {
             place,
+            raw,
             server,
             since: Instant::now(),
         })
@@ -121,17 +132,22 @@ impl<'a> Counting<'a> {
     }
 
     /// The same with the time in which the server counted.
-    pub async fn end_with_time(self) -> anyhow::Result<(Counts, Duration)> {
+    pub async fn end_with_time(mut self) -> anyhow::Result<(Counts, Duration)> {
         count(false);
-        let statements = STATEMENTS.load(Ordering::Relaxed);
+        let told = STATEMENTS.load(Ordering::Relaxed);
         tokio::time::sleep(told_after(self.place.sort)).await;
-        let (server, time) = (Server::ask(self.place).await?, self.since.elapsed());
+        let server = Server::ask(self.place.sort, &mut self.raw).await?;
+        let time = self.since.elapsed();
+        let statements = match (self.server.statements, server.statements) {
+            (Some(before), Some(after)) => (after - before - ASKING) as f64,
+            _ => told as f64,
+        };
         let commits = match self.place.sort {
             Sort::Sqlite => BEGINS.load(Ordering::Relaxed) as f64,
             Sort::Postgres | Sort::MySql => (server.commits - self.server.commits) as f64,
         };
         let counts = Counts {
-            statements: statements as f64,
+            statements,
             commits,
             log_bytes: (server.log_bytes - self.server.log_bytes) as f64,
         };
@@ -151,17 +167,18 @@ fn told_after(sort: Sort) -> Duration {
 }
 
 impl Server {
-    async fn ask(place: &Place) -> anyhow::Result<Self> {
+    async fn ask(sort: Sort, raw: &mut Raw) -> anyhow::Result<Self> {
         let status = |name| {
             format!(
                 "select cast(variable_value as int) from information_schema.global_status where variable_name = '{name}'"
             )
         };
-        let (commits, log_bytes) = match place.sort {
+        let (commits, log_bytes) = match sort {
             Sort::Sqlite => {
                 return Ok(Self {
                     commits: 0,
                     log_bytes: written_bytes()?,
+                    statements: None,
                 });
             }
             Sort::Postgres => (
@@ -172,8 +189,12 @@ impl Server {
             // A statement by itself is a commit that `com_commit` does not count; the storage engine counts all.
             Sort::MySql => (status("HANDLER_COMMIT"), status("INNODB_OS_LOG_WRITTEN")),
         };
-        let mut raw = place.raw().await?;
+        let statements = match sort {
+            Sort::MySql => Some(raw.int(&status("QUESTIONS")).await?),
+            Sort::Postgres | Sort::Sqlite => None,
+        };
         Ok(Self {
+            statements,
             commits: raw.int(&commits).await?,
             log_bytes: raw.int(&log_bytes).await?,
         })

@@ -2,9 +2,10 @@
 
 use crate::{Options, Progress};
 use peerwork_core::{
-    Event, Grant, KindKey, LaneId, Name, NodeId, Rank, Reach, Rules, RunId, Status, Task, TaskId,
-    Timestamp,
+    BATCH_MAX, Event, Grant, KindKey, LaneId, Name, NodeId, Rank, Reach, Rules, RunId, Status,
+    Task, TaskId, Timestamp,
 };
+use std::collections::HashMap;
 
 /// A claim by `node` of as many tasks as granted, all under one fresh run id.
 #[derive(Clone, Debug)]
@@ -15,18 +16,42 @@ pub struct Claim {
     pub run: RunId,
     /// From which lanes how many. Grants of one claim are for one sort of work.
     pub grants: Vec<Grant>,
-    /// From where on to look in those lanes; in a lane without a range from its beginning. It makes a claim faster where
-    /// dead entries are in the way: a store may look at more, and what is in none of the ranges need not be found.
+    /// From where on to look in those lanes; in a lane without a range from its beginning. Those of one lane are in order and do not
+    /// overlap. It makes a claim faster where dead entries are in the way: a store may look at more, and what is in none of the
+    /// ranges need not be found.
     pub reaches: Vec<Reach>,
     /// The kinds that the node can run; nothing else is claimed.
     pub kinds: Vec<KindKey>,
 }
 
 impl Claim {
+    /// Leaves one grant for each lane, for one that is read twice in a statement would give a task twice; and sorts the ranges by
+    /// lane, as [`reaches_of`](Self::reaches_of) needs them.
+    pub(crate) fn sort(&mut self) {
+        let mut places = HashMap::with_capacity(self.grants.len());
+        let mut grants: Vec<Grant> = Vec::with_capacity(self.grants.len());
+        for grant in self.grants.drain(..).filter(|grant| grant.tasks > 0) {
+            let place = *places.entry(grant.lane).or_insert(grants.len());
+            match grants.get_mut(place) {
+                Some(known) => known.tasks = known.tasks.saturating_add(grant.tasks).min(BATCH_MAX),
+                None => grants.push(Grant {
+                    tasks: grant.tasks.min(BATCH_MAX),
+                    ..grant
+                }),
+            }
+        }
+        self.grants = grants;
+        self.reaches.sort_by_key(|reach| reach.lane);
+    }
+
     /// The ranges of a lane, in order; all of it, if none is given.
     pub(crate) fn reaches_of(&self, lane: LaneId) -> Vec<Reach> {
-        let given = self.reaches.iter().filter(|reach| reach.lane == lane);
-        let mut reaches: Vec<_> = given.copied().collect();
+        let first = self.reaches.partition_point(|reach| reach.lane < lane);
+        let from_first = self.reaches[first..].iter();
+        let mut reaches: Vec<_> = from_first
+            .take_while(|reach| reach.lane == lane)
+            .copied()
+            .collect();
         if reaches.is_empty() {
             reaches.push(Reach::all_of(lane));
         }

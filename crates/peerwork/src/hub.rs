@@ -1,7 +1,7 @@
 //! Wake-ups within a process, and to and from other processes. They change latency only.
 
 use crate::Env;
-use peerwork_core::{LaneId, LaneView, Place, Rank, Spacing, Task, Timestamp, Work};
+use peerwork_core::{KindKey, LaneId, LaneView, Place, Rank, Spacing, Task, Timestamp, Work};
 use peerwork_store::{Hint, NewTask, Store};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -31,8 +31,8 @@ pub(crate) struct Hub {
 pub(crate) struct News {
     /// Some did, and nobody says where.
     pub anywhere: bool,
-    /// Created in this process: lanes, each with the number of its tasks.
-    pub lanes: BTreeMap<LaneId, (LaneView, usize)>,
+    /// Created in this process: lanes, and for each kind in it the number of its tasks.
+    pub lanes: BTreeMap<(LaneId, KindKey), (LaneView, usize)>,
 }
 
 impl News {
@@ -45,7 +45,8 @@ impl News {
             return;
         }
         let (lane, rank) = (task.lane(), Rank::new(facts.status, task.priority));
-        let (view, count) = self.lanes.entry(lane).or_insert_with(|| {
+        let key = (lane, KindKey::new(&task.kind));
+        let (view, count) = self.lanes.entry(key).or_insert_with(|| {
             let view = LaneView {
                 lane,
                 group: task.group.clone(),
@@ -63,8 +64,8 @@ impl News {
 
     fn and(&mut self, other: &Self) {
         self.anywhere |= other.anywhere;
-        for (lane, (view, count)) in &other.lanes {
-            let (known, tasks) = self.lanes.entry(*lane).or_insert_with(|| (view.clone(), 0));
+        for (key, (view, count)) in &other.lanes {
+            let (known, tasks) = self.lanes.entry(*key).or_insert_with(|| (view.clone(), 0));
             known.rank = known.rank.min(view.rank);
             *tasks += count;
         }

@@ -387,7 +387,8 @@ impl Store for MemoryStore {
         Ok(heads.into_values().collect())
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+    async fn claim(&self, mut claim: Claim) -> Result<Vec<Claimed>> {
+        claim.sort();
         let (now, mut data) = (self.time(), self.data());
         if !data.is_alive(claim.node) {
             return Ok(Vec::new());

@@ -16,13 +16,22 @@ struct Migration {
     mysql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "tables",
-    sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
-    mysql: include_str!("../../migrations/mysql/0001_tables.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "tables",
+        sqlite: include_str!("../../migrations/sqlite/0001_tables.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_tables.sql"),
+        mysql: include_str!("../../migrations/mysql/0001_tables.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "partial indexes",
+        sqlite: include_str!("../../migrations/sqlite/0002_partial_indexes.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_partial_indexes.sql"),
+        mysql: include_str!("../../migrations/mysql/0002_partial_indexes.sql"),
+    },
+];
 
 /// The version of the schema that this version of peerwork knows.
 pub(crate) const KNOWN: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -342,7 +351,8 @@ mod tests {
         for (i, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version as usize, i + 1);
             for text in [migration.sqlite, migration.postgres, migration.mysql] {
-                assert!(!statements(text).is_empty());
+                // Where there is nothing to do, it says why.
+                assert!(!text.trim().is_empty(), "{}", migration.name);
             }
         }
     }

@@ -168,8 +168,10 @@ impl Claimer {
         if news.anywhere {
             self.book.heard();
         }
-        for (view, tasks) in news.lanes.into_values() {
-            self.book.heard_of(view, tasks, now);
+        for ((_, kind), (view, tasks)) in news.lanes {
+            if self.core.registry.has(kind) {
+                self.book.heard_of(view, tasks, now);
+            }
         }
     }
 

@@ -133,6 +133,10 @@ impl Registry {
         self.kinds.values().map(|entry| entry.key).collect()
     }
 
+    pub fn has(&self, kind: KindKey) -> bool {
+        self.kinds.values().any(|entry| entry.key == kind)
+    }
+
     pub fn rules(&self) -> Vec<(Name, Rules)> {
         self.kinds
             .values()

@@ -12,7 +12,7 @@ use crate::sql::tx::Tx;
 use crate::sql::value::{Row, Value, ids_json};
 use crate::{Claim, Claimed};
 use peerwork_core::{
-    BATCH_MAX, Event, Grant, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp,
+    BATCH_MAX, Event, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp,
     Transition, Work, decide,
 };
 use std::collections::HashMap;
@@ -24,19 +24,8 @@ pub(crate) struct Take {
 }
 
 impl Take {
-    /// `claim` with one grant for each lane: a lane that is read twice in a statement would give a task twice.
     pub(crate) fn new(mut claim: Claim) -> Self {
-        let mut grants: Vec<Grant> = Vec::with_capacity(claim.grants.len());
-        for grant in claim.grants.into_iter().filter(|grant| grant.tasks > 0) {
-            match grants.iter_mut().find(|known| known.lane == grant.lane) {
-                Some(known) => known.tasks = known.tasks.saturating_add(grant.tasks).min(BATCH_MAX),
-                None => grants.push(Grant {
-                    tasks: grant.tasks.min(BATCH_MAX),
-                    ..grant
-                }),
-            }
-        }
-        claim.grants = grants;
+        claim.sort();
         Self { claim }
     }
 
@@ -288,8 +277,9 @@ pub(super) fn read_claimed<'a>(
 
 /// Sorts in the order in which they are to start.
 pub(super) fn sort(claim: &Claim, claimed: &mut [Claimed]) {
-    let place = |lane| claim.grants.iter().position(|grant| grant.lane == lane);
-    claimed.sort_by_cached_key(|c| (place(c.lane), c.rank, c.task.ready_at, c.id));
+    let places = claim.grants.iter().enumerate();
+    let places: HashMap<_, _> = places.map(|(place, grant)| (grant.lane, place)).collect();
+    claimed.sort_by_cached_key(|c| (places.get(&c.lane), c.rank, c.task.ready_at, c.id));
 }
 
 /// The ranges of all granted lanes, one after the other, and which of them belong to which grant.

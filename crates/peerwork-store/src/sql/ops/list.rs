@@ -89,11 +89,22 @@ impl List {
     /// The next `limit` tasks by what the task itself says.
     fn window(&self, sql: &mut Sql, after: Option<Cursor>, limit: usize) {
         sql.push("select created_at, id from ~task where 1 = 1");
+        // Nobody's tasks are in no index of users: said in the text, for a plan does not know what is bound.
         if let Some(user) = &self.filter.user {
             sql.push(" and usr = ").bind(user);
+            sql.push(if user.as_str().is_empty() {
+                ""
+            } else {
+                " and usr <> ''"
+            });
         }
         if let Some(group) = &self.filter.group {
             sql.push(" and grp = ").bind(group);
+            sql.push(if group.as_str().is_empty() {
+                ""
+            } else {
+                " and grp <> ''"
+            });
         }
         if !self.filter.kinds.is_empty() {
             sql.push(" and ").texts(

@@ -1,0 +1,1 @@
+-- It has no partial indexes: the ones that there are stay as they are.
