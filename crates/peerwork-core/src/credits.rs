@@ -48,6 +48,11 @@ impl Credits {
         (self.slots + ahead).saturating_sub(self.held)
     }
 
+    /// How many tasks to claim now of what is never read ahead.
+    pub fn free_slots(&self) -> usize {
+        self.slots.saturating_sub(self.held)
+    }
+
     /// The number of claimed tasks whose end was not acknowledged yet.
     pub fn held(&self) -> usize {
         self.held
@@ -126,6 +131,7 @@ mod tests {
         credits.ended(4, ms(10));
         let claimed = credits.free();
         assert!(claimed > 4, "short tasks: it reads ahead");
+        assert_eq!(credits.free_slots(), 4, "but not of everything");
         credits.claimed(claimed);
         // Those that got the slots are long.
         credits.given_back(claimed - 4, ms(10 + Credits::GIVE_BACK_MS));

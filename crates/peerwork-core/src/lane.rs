@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// The tasks of one user in one group that wait for one sort of work: the unit of fair sharing.
 ///
 /// A 128-bit hash of its parts, so that an index over lanes is narrow whatever the names' lengths are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub Uuid);
 
 impl LaneId {

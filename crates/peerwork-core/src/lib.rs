@@ -16,6 +16,7 @@
 //! | how many tasks a node may claim | [`Credits`] |
 //! | how many nodes may follow one wake-up | [`crowd`] |
 //! | which lanes go next | [`Policy`] |
+//! | what is limited or gated, and what follows for a claim | [`Setting`], [`Rooms`], [`LimitBook`] |
 //! | how often something costly is asked | [`Pace`] |
 //! | how densely hints are sent and followed | [`Spacing`] |
 //! | what a node knows of the lanes, and from where on it claims | [`LaneBook`], [`Frontier`] |
@@ -31,6 +32,7 @@ mod lane;
 pub mod lane_book;
 mod lease;
 pub mod lifecycle;
+mod limits;
 mod name;
 mod pace;
 mod policy;
@@ -48,6 +50,10 @@ pub use ids::{NodeId, OperationId, RunId, TaskId};
 pub use lane::{KindKey, LaneId, Rank};
 pub use lane_book::LaneBook;
 pub use lease::{Beat, BeatAnswer, Heard, LeaseTimes, Pulse, Watch};
+pub use limits::{
+    Bound, Bounds, Gate, LimitBook, Ramp, Rate, Rooms, SETTINGS_MAX, SETTLE_MS, Scope, ScopeKey,
+    ScopeSort, Setting, SettingChange, Whose,
+};
 pub use name::{Name, NameError};
 pub use pace::Pace;
 pub use policy::{Fifo, Grant, LaneView, Policy};
