@@ -4,13 +4,13 @@ use crate::place::Place;
 use async_trait::async_trait;
 use peerwork::Database;
 use peerwork_core::{
-    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId, Status,
-    TaskId, Timestamp,
+    BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId,
+    Scope, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::{
-    Claim, Claimed, Created, Cursor, Depth, End, Ended, Failure, Filter, Glance, Hint, Hints,
-    KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result, Save, Saved, SqlStore,
-    Steered, Store, Swept, Tally, TaskRecord, Wish,
+    Applied, Claim, Claimed, Config, Created, Cursor, Depth, End, Ended, Failure, Filter, Glance,
+    Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result, Save, Saved,
+    SqlStore, Steered, Store, Swept, Tally, TaskRecord, Wish, Within,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -92,6 +92,11 @@ pass_on! {
     glance(node: NodeId, width: usize, depth: Depth) -> Glance;
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
+    claim_within(claim: Claim, bounds: Bounds) -> Within;
+    config() -> Config;
+    set(scope: Scope, changes: Vec<SettingChange>) -> Applied;
+    settle(scope: Scope) -> ();
+    set_policy(policy: Option<String>) -> Applied;
     save(saves: Vec<Save>) -> Vec<Saved>;
     try_suspect(id: TaskId, run: RunId) -> bool;
     end(ends: Vec<End>) -> Vec<Ended>;

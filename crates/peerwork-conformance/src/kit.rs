@@ -209,6 +209,7 @@ impl Fixture {
             grants: grants.to_vec(),
             kinds,
             reaches: reaches.to_vec(),
+            version: 0,
         };
         self.store.claim(claim).await.expect("claim")
     }

@@ -256,6 +256,7 @@ async fn claim(f: &Fixture, mut these: Vec<&mut Specimen>, nodes: &[NodeId]) {
                 grants,
                 kinds: kinds.clone(),
                 reaches: Vec::new(),
+                version: 0,
             };
             f.store.claim(claim).await.expect("claim");
         }

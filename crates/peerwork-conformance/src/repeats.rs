@@ -233,6 +233,7 @@ fn claim_of(work: Work, tasks: usize) -> Claim {
         grants: vec![Grant { lane, tasks }],
         kinds: vec![KindKey::new(&name(KIND))],
         reaches: Vec::new(),
+        version: 0,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`MemoryStore`] | the reference: short, obviously right, used as the oracle and for tests |
 //! | [`SqlStore`] | SQLite, PostgreSQL and MariaDB/MySQL behind one engine with a dialect for each |
 
+mod config;
 mod error;
 mod filter;
 mod hint;
@@ -20,6 +21,7 @@ mod run;
 mod sql;
 mod store;
 
+pub use config::{Applied, Config, SettingRow, Within};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Cursor, Filter, Page};
 pub use hint::{Hint, Hints};

@@ -89,4 +89,6 @@ pub struct Glance {
     pub inbox: bool,
     /// When the next sleeping task is due.
     pub next_wake: Option<Timestamp>,
+    /// The version of what is set: see [`Config`](crate::Config).
+    pub version: u64,
 }

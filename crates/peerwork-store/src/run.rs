@@ -22,6 +22,9 @@ pub struct Claim {
     pub reaches: Vec<Reach>,
     /// The kinds that the node can run; nothing else is claimed.
     pub kinds: Vec<KindKey>,
+    /// The version of what is set on which this was decided: under another one nothing is claimed. See
+    /// [`Config`](crate::Config).
+    pub version: u64,
 }
 
 impl Claim {

@@ -3,8 +3,8 @@
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BeatAnswer, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Refused, Rules,
-    RunId, Status, TaskId, Timestamp,
+    BeatAnswer, Bounds, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Refused,
+    Rules, RunId, Scope, SettingChange, Status, TaskId, Timestamp,
 };
 use std::fmt;
 
@@ -206,6 +206,27 @@ pub trait Store: Send + Sync + 'static {
     /// Everything that concerns `node`, in one statement, with the `width` peers that follow it.
     async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance>;
 
+    // --- limits and gates -----------------------------------------------------------------------------------------
+
+    /// All that is set.
+    async fn config(&self) -> Result<Config>;
+
+    /// Changes what is set for a scope, all of it or, on an error, nothing. What runs there already counts from then on.
+    ///
+    /// Claims that are under way may pass it over for as long as the answer says; [`settle`](Self::settle) has to be called after that.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for a change that makes no sense, and for a setting beyond
+    /// [`SETTINGS_MAX`](peerwork_core::SETTINGS_MAX).
+    async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied>;
+
+    /// Counts what was claimed in a scope while its setting was being changed. Harmless at any time, and done by any node if whoever
+    /// has changed it is gone.
+    async fn settle(&self, scope: Scope) -> Result<()>;
+
+    /// Chooses the policy of all nodes; none: each has its own. It is kept as it is.
+    async fn set_policy(&self, policy: Option<String>) -> Result<Applied>;
+
     // --- runs ---------------------------------------------------------------------------------------------------
 
     /// The lanes in which a task of one of `kinds` is claimable, each with its first one; at most `limit`.
@@ -216,8 +237,13 @@ pub trait Store: Send + Sync + 'static {
     async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>>;
 
     /// Takes the first tasks of the granted lanes, in the order of each lane. Concurrent claims never get the same
-    /// task; a claim may get less than is there. Nothing is claimed for a node that is not alive.
+    /// task; a claim may get less than is there. Nothing is claimed for a node that is not alive, nor where what is set is not what
+    /// the claim was decided on.
     async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
+
+    /// As [`claim`](Self::claim), of what is under limits: no more than they leave room for, counted in the database in the
+    /// transaction that takes it. The tasks count under the limits that are given for their lane and kind.
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within>;
 
     /// Saves checkpoints and progress. A saved checkpoint is progress: it clears the task's `crashes`.
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>>;

@@ -99,6 +99,7 @@ pub async fn a_claim_that_nobody_waits_for_is_whole(f: &Fixture) {
             grants: vec![Grant { lane, tasks: 3 }],
             kinds,
             reaches: Vec::new(),
+            version: 0,
         };
         drop(f.store.claim(claim).now_or_never());
         let mine = f.claim(node, Work::Run, 3).await;

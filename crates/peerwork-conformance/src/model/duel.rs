@@ -312,6 +312,7 @@ impl<'a> Duel<'a> {
             grants,
             kinds,
             reaches: Vec::new(),
+            version: 0,
         };
         let (mut ours, mut theirs) = both!(self, claim(claim));
         // Lane by lane; the order within a lane is a promise, and a stable sort keeps it.

@@ -159,6 +159,7 @@ async fn work_off(f: &Fixture, node: NodeId) {
                 grants,
                 kinds: keys.clone(),
                 reaches: Vec::new(),
+                version: 0,
             };
             let claimed = f.store.claim(claim).await.expect("claim");
             let ends = claimed
@@ -254,6 +255,7 @@ impl Racer {
             grants,
             kinds,
             reaches: Vec::new(),
+            version: 0,
         };
         let asked = self.ticks.tick();
         let claimed = self.store.claim(claim).await.expect("claim");

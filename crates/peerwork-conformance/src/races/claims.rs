@@ -51,6 +51,7 @@ pub async fn racing_claimers_never_get_the_same_task(f: &Fixture) {
                     grants,
                     kinds,
                     reaches: Vec::new(),
+                    version: 0,
                 };
                 let claimed = store.claim(claim).await.expect("claim");
                 left.fetch_sub(claimed.len(), Ordering::SeqCst);
@@ -139,6 +140,7 @@ pub async fn ga_25_a_move_that_races_claims_loses_and_doubles_nothing(f: &Fixtur
                     grants,
                     kinds,
                     reaches: Vec::new(),
+                    version: 0,
                 };
                 let got = store.claim(claim).await.expect("claim");
                 claimed.extend(got.into_iter().map(|c| (c.id, c.run)));
@@ -199,6 +201,7 @@ pub async fn ga_15_claims_of_eight_nodes_at_once_are_useful(f: &Fixture) {
                     grants,
                     kinds: vec![KindKey::new(&name(KIND))],
                     reaches: Vec::new(),
+                    version: 0,
                 };
                 useful += usize::from(!store.claim(claim).await.expect("claim").is_empty());
             }

@@ -80,6 +80,7 @@ async fn restless(store: &dyn Store, node: NodeId, mut held: Vec<Held>) {
             grants,
             kinds: vec![KindKey::new(&name(KIND))],
             reaches: Vec::new(),
+            version: 0,
         };
         let claimed = store.claim(claim).await.expect("claim");
         held = claimed

@@ -150,6 +150,7 @@ pub async fn a_claim_that_races_a_death_is_swept(f: &Fixture) {
                             grants,
                             kinds,
                             reaches: Vec::new(),
+                            version: 0,
                         })
                         .await
                         .expect("claim")
@@ -191,6 +192,7 @@ pub async fn a_claim_that_races_a_retirement_is_swept(f: &Fixture) {
                 grants,
                 kinds: vec![KindKey::new(&name(KIND))],
                 reaches: Vec::new(),
+                version: 0,
             };
             store.claim(claim).await.expect("claim");
         })

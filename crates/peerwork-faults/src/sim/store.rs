@@ -10,8 +10,8 @@ use super::watching::Watching;
 use async_trait::async_trait;
 use peerwork::{Env, Machine};
 use peerwork_core::{
-    BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId, Status,
-    TaskId, Timestamp,
+    BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId,
+    Scope, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::*;
 use std::collections::BTreeMap;
@@ -436,6 +436,26 @@ impl Store for FaultyStore {
             }
             Ok(claimed)
         })
+    }
+
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within> {
+        call!(self, "claim within", me => me.inner.claim_within(claim, bounds))
+    }
+
+    async fn config(&self) -> Result<Config> {
+        call!(self, "config", me => me.inner.config())
+    }
+
+    async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
+        call!(self, "set", me => me.inner.set(scope, changes))
+    }
+
+    async fn settle(&self, scope: Scope) -> Result<()> {
+        call!(self, "settle", me => me.inner.settle(scope))
+    }
+
+    async fn set_policy(&self, policy: Option<String>) -> Result<Applied> {
+        call!(self, "set policy", me => me.inner.set_policy(policy))
     }
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {

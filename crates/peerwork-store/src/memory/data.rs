@@ -1,5 +1,6 @@
 //! What one call of the reference store does to its rows: find, decide, write.
 
+use super::config::Configured;
 use super::table::Table;
 use crate::store::other_wish;
 use crate::*;
@@ -17,6 +18,7 @@ pub(super) struct Data {
     pub kinds: BTreeMap<KindKey, KindRow>,
     pub listeners: Vec<mpsc::Sender<Hint>>,
     pub operations: BTreeMap<OperationId, Operation>,
+    pub config: Configured,
 }
 
 /// What was asked under an operation's id, and what was answered.

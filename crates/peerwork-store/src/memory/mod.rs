@@ -3,6 +3,7 @@
 //!
 //! Everything is done under one lock, so every call is one transaction. Nothing survives the process.
 
+mod config;
 mod data;
 mod snapshot;
 mod table;
@@ -12,9 +13,10 @@ use crate::*;
 use async_trait::async_trait;
 use data::{Data, NodeEntry};
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId, OperationId,
-    PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Status, TOMBSTONE_MS,
-    Task, TaskId, Timestamp, Transition, bounded_error, decide,
+    BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId,
+    OperationId, PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope,
+    SettingChange, Status, TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error,
+    decide,
 };
 pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -359,6 +361,7 @@ impl Store for MemoryStore {
             dead: data.table.holders().any(|node| data.is_dead(node)),
             inbox: !data.table.woken.is_empty(),
             next_wake: data.table.wake.first().map(|(at, _)| *at),
+            version: data.config.version,
         })
     }
 
@@ -390,7 +393,7 @@ impl Store for MemoryStore {
     async fn claim(&self, mut claim: Claim) -> Result<Vec<Claimed>> {
         claim.sort();
         let (now, mut data) = (self.time(), self.data());
-        if !data.is_alive(claim.node) {
+        if !data.is_alive(claim.node) || claim.version != data.config.version {
             return Ok(Vec::new());
         }
         let mut claimed = Vec::new();
@@ -408,6 +411,36 @@ impl Store for MemoryStore {
             }
         }
         Ok(claimed)
+    }
+
+    async fn claim_within(&self, mut claim: Claim, bounds: Bounds) -> Result<Within> {
+        claim.sort();
+        let (now, mut data) = (self.time(), self.data());
+        Ok(data.claim_within(&claim, &bounds, now))
+    }
+
+    async fn config(&self) -> Result<Config> {
+        Ok(self.data().config.read())
+    }
+
+    async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
+        let (now, mut data) = (self.time(), self.data());
+        Ok(Applied {
+            version: data.config.set(&scope, changes, now)?,
+            settles_in_ms: 0,
+        })
+    }
+
+    async fn settle(&self, _scope: Scope) -> Result<()> {
+        // Every call is one transaction, and what counts is looked up.
+        Ok(())
+    }
+
+    async fn set_policy(&self, policy: Option<String>) -> Result<Applied> {
+        Ok(Applied {
+            version: self.data().config.set_policy(policy),
+            settles_in_ms: 0,
+        })
     }
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {

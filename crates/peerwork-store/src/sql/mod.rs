@@ -3,6 +3,7 @@
 //! ```text
 //! store.rs      the contract: checks, then an operation
 //! ops/          what is done: lock rows, ask `decide`, write the moves
+//! limits.rs     turns and counts under limits
 //! moves.rs      rows between ready, running, parked and done; the only code that moves a task
 //! engine.rs     a connection, a transaction, another try after a conflict, in a task of its own
 //! tx.rs         statements, bulk inserts, the time      dialect.rs   what the databases spell differently
@@ -27,6 +28,7 @@ mod fenced;
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))] // without SQLite nobody makes one
 mod file;
 mod hints;
+mod limits;
 mod link;
 mod moves;
 #[cfg(feature = "mysql")]

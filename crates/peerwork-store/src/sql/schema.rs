@@ -16,7 +16,7 @@ struct Migration {
     mysql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "tables",
@@ -30,6 +30,13 @@ const MIGRATIONS: [Migration; 2] = [
         sqlite: include_str!("../../migrations/sqlite/0002_partial_indexes.sql"),
         postgres: include_str!("../../migrations/postgres/0002_partial_indexes.sql"),
         mysql: include_str!("../../migrations/mysql/0002_partial_indexes.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "settings",
+        sqlite: include_str!("../../migrations/sqlite/0003_settings.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_settings.sql"),
+        mysql: include_str!("../../migrations/mysql/0003_settings.sql"),
     },
 ];
 

@@ -5,6 +5,8 @@ use super::engine::{Operation, spawned};
 use super::fault::Fault;
 use super::hints::{self, Notify, Said};
 use super::ops::claim::{self, Take};
+use super::ops::claim_within::{TakeWithin, claim_within};
+use super::ops::config::{ReadConfig, SetPolicy, SetScope, Settle};
 use super::ops::create::Create;
 use super::ops::end::{EndRuns, end_all};
 use super::ops::glance::Look;
@@ -21,8 +23,8 @@ use super::tx::Tx;
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, KindKey, LaneView, Name, NodeId, OperationId, PAGE_MAX,
-    PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Status, TaskId, Timestamp,
+    BATCH_MAX, BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, PAGE_MAX,
+    PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, SettingChange, Status, TaskId, Timestamp,
 };
 use std::collections::HashSet;
 
@@ -268,6 +270,29 @@ impl Store for SqlStore {
         }
         let engine = self.engine.clone();
         spawned(Take::NAME, async move { claim::claim(&engine, take).await }).await
+    }
+
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within> {
+        let take = TakeWithin::new(claim, bounds);
+        let engine = self.engine.clone();
+        let work = async move { claim_within(&engine, take).await };
+        spawned(TakeWithin::NAME, work).await
+    }
+
+    async fn config(&self) -> Result<Config> {
+        self.engine.read(ReadConfig).await
+    }
+
+    async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
+        self.engine.write(SetScope { scope, changes }).await
+    }
+
+    async fn settle(&self, scope: Scope) -> Result<()> {
+        self.engine.write(Settle { scope }).await
+    }
+
+    async fn set_policy(&self, policy: Option<String>) -> Result<Applied> {
+        self.engine.write(SetPolicy { policy }).await
     }
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {

@@ -213,6 +213,7 @@ impl Claimer {
             reaches: self.book.reaches(&grants),
             grants: grants.clone(),
             kinds: core.registry.keys(),
+            version: 0,
         };
         core.claims(run);
         // Only now: a drain that began before has not seen this claim, and would not wait for it.

@@ -61,6 +61,7 @@ impl Ghost {
             grants: lanes.iter().map(grant).collect(),
             kinds: puppets(),
             reaches: Vec::new(),
+            version: 0,
         };
         self.store.claim(claim).await.expect("claim")
     }

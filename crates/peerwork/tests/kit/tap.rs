@@ -5,10 +5,13 @@ use peerwork::{
     Cursor, Database, Failure, KindRow, LaneView, NodeId, NodeRow, Page, Rules, RunId, Status,
     TaskId, TaskRecord, Timestamp,
 };
-use peerwork_core::{BeatAnswer, KindKey, Name, OperationId, Pulse, Reach};
+use peerwork_core::{
+    BeatAnswer, Bounds, KindKey, Name, OperationId, Pulse, Reach, Scope, SettingChange,
+};
 use peerwork_store::{
-    Claim, Claimed, Created, Depth, End, Ended, Error, ErrorKind, Filter, Glance, Hint, Hints,
-    NewTask, NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept, Tally, Wish,
+    Applied, Claim, Claimed, Config, Created, Depth, End, Ended, Error, ErrorKind, Filter, Glance,
+    Hint, Hints, NewTask, NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept,
+    Tally, Wish, Within,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -212,6 +215,11 @@ pass_on! {
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     claim(claim: Claim) -> Vec<Claimed>;
+    claim_within(claim: Claim, bounds: Bounds) -> Within;
+    config() -> Config;
+    set(scope: Scope, changes: Vec<SettingChange>) -> Applied;
+    settle(scope: Scope) -> ();
+    set_policy(policy: Option<String>) -> Applied;
     save(saves: Vec<Save>) -> Vec<Saved>;
     try_suspect(id: TaskId, run: RunId) -> bool;
     end(ends: Vec<End>) -> Vec<Ended>;

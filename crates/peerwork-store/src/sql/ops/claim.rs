@@ -5,6 +5,7 @@ use super::claim_ranges::TakeByRange;
 use crate::sql::dialect::{Dialect, ID_HEX, Sql};
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
+use crate::sql::limits::CountedUnder;
 use crate::sql::moves::{self, Move};
 use crate::sql::rows::{Placed, RUNNING, TaskRow, by_id, read, readable, select};
 use crate::sql::settings::Database;
@@ -12,10 +13,11 @@ use crate::sql::tx::Tx;
 use crate::sql::value::{Row, Value, ids_json};
 use crate::{Claim, Claimed};
 use peerwork_core::{
-    BATCH_MAX, Event, NodeId, Place, Rank, Rules, RunId, Status, Task, TaskId, Timestamp,
-    Transition, Work, decide,
+    BATCH_MAX, Event, NodeId, Place, Rank, Rules, RunId, SETTLE_MS, Status, Task, TaskId,
+    Timestamp, Transition, Work, decide,
 };
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The move from `ready` to `running`.
@@ -39,6 +41,11 @@ impl Take {
         TakeByRange { claim: self.claim }
     }
 
+    /// What is to be claimed.
+    pub(crate) fn into_claim(self) -> Claim {
+        self.claim
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.claim.grants.is_empty() || self.claim.kinds.is_empty()
     }
@@ -49,7 +56,7 @@ impl Operation for Take {
     type Answer = Vec<(Rank, Placed)>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(Rank, Placed)>, Fault> {
-        let claim = &self.claim;
+        let (claim, begun) = (&self.claim, Instant::now());
         let found = lane_by_lane(tx, claim).await?;
         if found.is_empty() {
             return Ok(Vec::new());
@@ -67,6 +74,9 @@ impl Operation for Take {
         }
         if !taken.is_empty() {
             self.write(tx, &taken, now).await?;
+        }
+        if is_too_late(begun) {
+            return Err(Fault::moved());
         }
         let rank = |old: &Placed| Rank::new(old.task.status, old.priority);
         let ranked = taken.into_iter().map(|(old, new)| (rank(&old), new));
@@ -99,12 +109,30 @@ impl Take {
     }
 }
 
+/// Whether a claim that begun then has taken so long that what it was decided on may have been settled otherwise: it must not be
+/// committed any more.
+pub(super) fn is_too_late(begun: Instant) -> bool {
+    begun.elapsed() > Duration::from_millis(SETTLE_MS * 3 / 4)
+}
+
 /// Begins `insert into running select .. from`, the rows of `ready` that are to be called `r`.
 pub(super) async fn insert_running(tx: &mut Tx<'_>, claim: &Claim) -> Result<Sql, Fault> {
+    insert_running_under(tx, claim, None).await
+}
+
+/// The same for tasks that count under limits.
+pub(super) async fn insert_running_under(
+    tx: &mut Tx<'_>,
+    claim: &Claim,
+    under: Option<&CountedUnder>,
+) -> Result<Sql, Fault> {
     let now = tx.now().await?;
     let mut sql = tx.sql("insert into ~running (");
     for (i, column) in RUNNING.columns.iter().enumerate() {
         sql.push(if i > 0 { "," } else { "" }).push(column.0);
+    }
+    if under.is_some() {
+        CountedUnder::push_columns(&mut sql);
     }
     sql.push(") select r.id, ").bind(claim.run);
     sql.push(", ")
@@ -125,7 +153,11 @@ pub(super) async fn insert_running(tx: &mut Tx<'_>, claim: &Claim) -> Result<Sql
         sql.push(" then ").number(to.code());
     }
     sql.push(" end, r.attempt + 1, r.failures, r.crashes, r.ready_at, ");
-    sql.bind(now).push(", r.child from ");
+    sql.bind(now).push(", r.child");
+    if let Some(under) = under {
+        under.push_values(tx, &mut sql);
+    }
+    sql.push(" from ");
     Ok(sql)
 }
 
@@ -135,7 +167,9 @@ pub(super) const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 
 async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
     let mut sql = tx.sql("select count(*) from ~node where id = ");
-    sql.bind(claim.node).push(" and alive = 1");
+    sql.bind(claim.node)
+        .push(" and alive = 1 and (select version from ~config where id = 1) = ")
+        .bind(claim.version);
     let mut found = Vec::new();
     if tx.fetch(sql).await?.single_int()? == 0 {
         return Ok(found);
@@ -208,7 +242,9 @@ impl Operation for TakeAtOnce {
             .push(") r limit g.tasks) c where exists (select 1 from ~node where id = ");
         // Rows are locked one by one as they are asked for: none is locked beyond a batch.
         sql.bind(claim.node)
-            .push(" and alive = 1) limit ")
+            .push(" and alive = 1) and (select version from ~config where id = 1) = ")
+            .bind(claim.version)
+            .push(" limit ")
             .bind(BATCH_MAX);
         // Without its limit the look-up of the tasks would become a join, and on tables that seem empty read all of them.
         sql.push(
@@ -439,10 +475,26 @@ pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<Vec<Claimed>, F
         }
         other => other?,
     };
-    let mut claimed = match taken {
+    let claimed = match taken {
         Taken::Loaded(claimed) => claimed,
         Taken::Rows(taken) => load(engine, taken).await?,
     };
+    with_checkpoints(engine, claimed).await
+}
+
+/// Reads what the handlers of taken tasks need.
+pub(super) async fn complete(
+    engine: &Engine,
+    taken: Vec<(Rank, Placed)>,
+) -> Result<Vec<Claimed>, Fault> {
+    let claimed = load(engine, taken).await?;
+    with_checkpoints(engine, claimed).await
+}
+
+async fn with_checkpoints(
+    engine: &Engine,
+    mut claimed: Vec<Claimed>,
+) -> Result<Vec<Claimed>, Fault> {
     if let Some(checkpoints) = LoadCheckpoints::of(&claimed) {
         let read = engine.read_here(&checkpoints).await;
         let mut checkpoints = read.map_err(Fault::at_commit)?;

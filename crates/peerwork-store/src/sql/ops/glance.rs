@@ -50,11 +50,12 @@ impl Operation for Look {
              case when exists (select 1 from ~node n where n.alive = 0 \
              and (select 1 from ~running r where r.node = n.id limit 1) is not null) then 1 else 0 end, \
              case when exists (select 1 from ~inbox where seen = 0) then 1 else 0 end, \
-             (select due_at from ~parked where due_at is not null order by due_at limit 1)",
+             (select due_at from ~parked where due_at is not null order by due_at limit 1), \
+             (select version from ~config where id = 1)",
             );
         sql.push(" union all select ")
             .number(WISH)
-            .push(", id, run_id, status, 0, 0, 0, 0, null from ~running");
+            .push(", id, run_id, status, 0, 0, 0, 0, null, null from ~running");
         sql.push(" where node = ")
             .bind(self.node)
             .push(" and status in (")
@@ -63,7 +64,7 @@ impl Operation for Look {
         for (side, name) in [(" > ", "n_next"), (" < ", "n_first")] {
             sql.push(" union all select ")
                 .number(PEER)
-                .push(", id, id, seq, ttl_ms, lease_until, 0, 0, null from (");
+                .push(", id, id, seq, ttl_ms, lease_until, 0, 0, null, null from (");
             sql.push("select id, seq, ttl_ms, lease_until from ~node where alive = 1 and id")
                 .push(side)
                 .bind(self.node);
@@ -85,6 +86,7 @@ impl Operation for Look {
                     glance.dead = row.flag()?;
                     glance.inbox = row.flag()?;
                     glance.next_wake = row.opt_time()?;
+                    glance.version = unsigned(row.opt_int()?.unwrap_or_default());
                 }
                 WISH => {
                     let status = status(row.int()?)?;

@@ -3,7 +3,9 @@
 
 pub(crate) mod claim;
 pub(crate) mod claim_ranges;
+pub(crate) mod claim_within;
 pub(crate) mod commit;
+pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod failures;

@@ -3,13 +3,14 @@
 use super::operations;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
+use crate::sql::limits::{self, Moved};
 use crate::sql::moves::{self, Move};
 use crate::sql::rows::{KindRules, Placed, TaskRow, by_id, lock};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{Filter, Steered, Wish};
 use peerwork_core::{
-    KindKey, LaneId, Name, OperationId, Place, TaskId, Timestamp, Transition, decide,
+    KindKey, LaneId, Name, OperationId, Place, Scope, TaskId, Timestamp, Transition, Work, decide,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -63,11 +64,13 @@ impl Operation for Steer {
         write_tasks(tx, &self.wish, &changed).await?;
         // Where it is over, only the task itself knows its group and priority.
         let in_place = |s: &Steering| s.old.place() == Place::Done && s.old.task == s.new.task;
+        let moved: Vec<_> = changed.iter().filter_map(Steering::moved).collect();
         let moves = changed.into_iter().filter(|s| !in_place(s)).map(|s| Move {
             starts_anew: self.wish == Wish::Rerun,
             ..Move::new(s.old, s.new)
         });
         moves::apply(tx, moves.collect(), now).await?;
+        limits::recount(tx, &moved).await?;
         Ok(answers)
     }
 }
@@ -78,6 +81,8 @@ struct Steering {
     new: Placed,
     task: TaskRow,
     changed: bool,
+    /// The group that it was in, if it is moved.
+    from: Option<Name>,
 }
 
 impl Steering {
@@ -87,6 +92,7 @@ impl Steering {
             old,
             task,
             changed: false,
+            from: None,
         }
     }
 
@@ -135,9 +141,29 @@ impl Steering {
         if self.task.group == *group {
             return false;
         }
-        self.task.group = group.clone();
+        self.from = Some(std::mem::replace(&mut self.task.group, group.clone()));
         self.new.lane = LaneId::new(group, &self.task.user);
         true
+    }
+
+    /// What is to be counted elsewhere: a run goes on in its new group. A cleanup counts nowhere.
+    fn moved(&self) -> Option<Moved> {
+        let status = self.new.task.status;
+        let from = self.from.as_ref()?;
+        if !status.is_held() || status.work() != Work::Run {
+            return None;
+        }
+        let lane = |group: &Name| Scope::UserIn {
+            group: group.clone(),
+            user: self.task.user.clone(),
+        };
+        Some(Moved {
+            id: self.new.id,
+            from: Scope::Group(from.clone()),
+            to: Scope::Group(self.task.group.clone()),
+            from_lane: lane(from),
+            to_lane: lane(&self.task.group),
+        })
     }
 
     fn set_priority(&mut self, priority: i16) -> bool {

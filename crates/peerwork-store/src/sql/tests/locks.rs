@@ -34,6 +34,7 @@ async fn only_what_is_moved_is_locked(database: Database) {
         }],
         kinds: vec![KindKey::new(&name("plain"))],
         reaches: Vec::new(),
+        version: 0,
     };
     let bobs: Vec<_> = (TASKS / 2..TASKS)
         .map(|n| match database {

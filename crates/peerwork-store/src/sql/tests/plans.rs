@@ -317,6 +317,7 @@ async fn fill(store: &SqlStore) {
             grants: grants.to_vec(),
             kinds: vec![KindKey::new(&name("plain"))],
             reaches: Vec::new(),
+            version: 0,
         };
         let claimed = store.claim(claim).await.expect("claim");
         assert_eq!(claimed.len(), 2 * CLAIMED);

@@ -247,6 +247,7 @@ async fn run_and_end(stage: &mut Stage) {
         }],
         kinds,
         reaches,
+        version: 0,
     };
     stage.claim(claim).await;
 

@@ -1,0 +1,146 @@
+//! Settings in the reference store, and claims under limits.
+
+use super::*;
+use crate::config::{refused, too_many};
+use peerwork_core::{Bounds, Rooms, SETTINGS_MAX, Scope, ScopeKey, Setting, SettingChange, Work};
+
+/// All that is set.
+#[derive(Clone, Default)]
+pub(super) struct Configured {
+    pub version: u64,
+    policy: Option<String>,
+    settings: BTreeMap<ScopeKey, Row>,
+}
+
+#[derive(Clone)]
+struct Row {
+    scope: Scope,
+    setting: Setting,
+    /// When its bucket is full again.
+    full_at: Timestamp,
+}
+
+impl Configured {
+    pub fn read(&self) -> Config {
+        let row = |row: &Row| SettingRow {
+            scope: row.scope.clone(),
+            setting: row.setting.clone(),
+            unsettled: None,
+        };
+        Config {
+            version: self.version,
+            policy: self.policy.clone(),
+            settings: self.settings.values().map(row).collect(),
+        }
+    }
+
+    pub fn set(
+        &mut self,
+        scope: &Scope,
+        changes: Vec<SettingChange>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let key = scope.key();
+        let known = self.settings.get(&key);
+        let mut setting = known.map(|row| row.setting.clone()).unwrap_or_default();
+        for change in changes {
+            setting
+                .change(scope, change, now)
+                .map_err(|why| refused(scope, why))?;
+        }
+        if setting.is_empty() {
+            self.settings.remove(&key);
+        } else if known.is_none() && self.settings.len() >= SETTINGS_MAX {
+            return Err(Error::new(ErrorKind::Invalid, too_many(scope)));
+        } else {
+            let full_at = known.map_or(Timestamp(i64::MIN), |row| row.full_at);
+            let row = Row {
+                scope: scope.clone(),
+                setting,
+                full_at,
+            };
+            self.settings.insert(key, row);
+        }
+        self.version += 1;
+        Ok(self.version)
+    }
+
+    pub fn set_policy(&mut self, policy: Option<String>) -> u64 {
+        self.policy = policy;
+        self.version += 1;
+        self.version
+    }
+}
+
+impl Data {
+    /// What is left under the limits of a claim; none, if one of them is not set any more.
+    fn rooms(&self, bounds: &Bounds, now: Timestamp) -> Option<Rooms> {
+        let mut rooms = Rooms::new(now);
+        for bound in &bounds.bounds {
+            let row = self.config.settings.get(&bound.key)?;
+            let running = self.running(&row.scope);
+            rooms.add(bound.key, &row.setting, running, row.full_at, bound.here);
+        }
+        Some(rooms)
+    }
+
+    /// How many tasks run that a scope's limit counts.
+    fn running(&self, scope: &Scope) -> u64 {
+        let rows = self.table.rows.values();
+        let is_counted = |row: &&super::table::Row| {
+            let status = row.task.status;
+            let is_its = match scope {
+                Scope::Everything => true,
+                Scope::Group(group) => row.group == *group,
+                Scope::User(user) => row.user == *user,
+                Scope::UserIn { group, user } => row.group == *group && row.user == *user,
+                Scope::Kind(kind) => row.kind == *kind,
+            };
+            status.is_held() && status.work() == Work::Run && is_its
+        };
+        rows.filter(is_counted).count() as u64
+    }
+
+    pub fn claim_within(&mut self, claim: &Claim, bounds: &Bounds, now: Timestamp) -> Within {
+        let rooms = self.rooms(bounds, now);
+        let Some(mut rooms) = rooms.filter(|_| claim.version == self.config.version) else {
+            return Within::stale();
+        };
+        if !self.is_alive(claim.node) {
+            return Within::default();
+        }
+        let mut tasks: Vec<Claimed> = Vec::new();
+        for grant in &claim.grants {
+            let mut left = grant.tasks.min(BATCH_MAX - tasks.len());
+            let reaches = claim.reaches_of(grant.lane).into_iter();
+            let ids: Vec<_> = reaches
+                .flat_map(|reach| self.table.within(reach))
+                .filter(|id| self.is_one_of(&claim.kinds, id))
+                .collect();
+            for id in ids {
+                let keys = bounds.keys(grant.lane, KindKey::new(&self.table.rows[&id].kind));
+                if left == 0 {
+                    break;
+                }
+                if rooms.left(&keys) == 0 {
+                    continue;
+                }
+                if let Some(claimed) = self.claim_one(id, claim, now) {
+                    rooms.take(&keys, 1);
+                    tasks.push(claimed);
+                    left -= 1;
+                }
+            }
+        }
+        for (key, full_at) in rooms.buckets() {
+            if let Some(row) = self.config.settings.get_mut(&key) {
+                row.full_at = full_at;
+            }
+        }
+        Within {
+            tasks,
+            full: rooms.full(),
+            is_stale: false,
+        }
+    }
+}
