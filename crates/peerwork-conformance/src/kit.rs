@@ -102,6 +102,56 @@ impl Held {
     }
 }
 
+/// What a node knows that has read all that is set.
+pub async fn limit_book(store: &dyn Store) -> LimitBook {
+    let config = store.config().await.expect("config");
+    let mut book = LimitBook::default();
+    let settings = config
+        .settings
+        .into_iter()
+        .map(|row| (row.scope, row.setting));
+    book.load(config.version, settings);
+    book
+}
+
+/// What a node claims that knows `book` and runs nothing yet: from each lane of (group, user) so many tasks.
+pub fn limited(
+    book: &LimitBook,
+    node: NodeId,
+    lanes: &[(&str, &str)],
+    tasks: usize,
+    kinds: &[&str],
+    now: Timestamp,
+) -> (Claim, Bounds) {
+    let view = |(group, user): &(&str, &str)| LaneView {
+        lane: LaneId::new(&name(group), &name(user)),
+        group: name(group),
+        user: name(user),
+        work: Work::Run,
+        rank: Rank(0),
+        since: now,
+    };
+    let views: Vec<_> = lanes.iter().map(view).collect();
+    let grant = |view: &LaneView| Grant {
+        lane: view.lane,
+        tasks,
+    };
+    let grants = views.iter().map(grant).collect();
+    let kinds: Vec<_> = kinds.iter().map(|kind| KindKey::new(&name(kind))).collect();
+    let here = book.room_here(std::iter::empty());
+    let (free, grants, bounds) = book.divide(grants, &views, &kinds, &here, now);
+    assert_eq!(free, [], "all of it is under some limit");
+    let claim = Claim {
+        node,
+        run: fresh_run(),
+        grants,
+        reaches: Vec::new(),
+        kinds,
+        version: book.version(),
+    };
+    (claim, bounds)
+}
+
 impl Fixture {
     /// Creates a task that is not there.
     pub async fn create(&self, task: NewTask) -> TaskId {
@@ -212,6 +262,34 @@ impl Fixture {
             version: 0,
         };
         self.store.claim(claim).await.expect("claim")
+    }
+
+    /// Changes what is set for a scope, and waits until that is in force.
+    pub async fn set(&self, scope: Scope, changes: impl IntoIterator<Item = SettingChange>) -> u64 {
+        let changes = changes.into_iter().collect();
+        let applied = self.store.set(scope.clone(), changes).await.expect("set");
+        self.clock.pass_ms(applied.settles_in_ms);
+        self.store.settle(scope).await.expect("settle");
+        applied.version
+    }
+
+    /// What a node knows that has read all that is set.
+    pub async fn limit_book(&self) -> LimitBook {
+        limit_book(&*self.store).await
+    }
+
+    /// Claims tasks of [`KIND`] from each of these lanes of (group, user), as a node does that knows what is set. They must be
+    /// under some limit.
+    pub async fn claim_limited(
+        &self,
+        node: NodeId,
+        lanes: &[(&str, &str)],
+        tasks: usize,
+    ) -> Within {
+        let book = self.limit_book().await;
+        let (claim, bounds) = limited(&book, node, lanes, tasks, &[KIND], self.clock.now());
+        let within = self.store.claim_within(claim, bounds).await;
+        within.expect("claim within limits")
     }
 
     /// Claims this very task, which must be the first of its lane.

@@ -127,6 +127,23 @@ macro_rules! suite {
                 a_hint_reaches_who_listens
                 a_hint_that_nobody_hears_is_no_error
             }
+            limits {
+                ga_24_no_more_run_than_a_limit_allows
+                ga_24_a_task_counts_under_all_its_limits
+                ga_24_a_full_kind_stands_in_nobodys_way
+                what_runs_already_counts_once_a_limit_is_set
+                a_lowered_limit_blocks_claims_and_ends_nothing
+                what_is_told_to_stop_counts_and_cleanups_do_not
+                a_dead_nodes_tasks_count_until_they_are_rescued
+                a_claim_keeps_to_what_its_node_has_room_for
+                ga_20_a_burst_is_followed_by_so_many_starts_a_second
+                a_gate_that_was_opened_lets_tasks_through_as_its_ramp_says
+                a_claim_on_other_settings_takes_nothing
+                a_claim_under_limits_is_like_others
+                a_claim_under_limits_keeps_to_its_ranges
+                ga_25_a_moved_run_counts_in_its_new_group
+                ga_25_a_run_that_was_nowhere_limited_counts_after_a_move
+            }
             lists {
                 a_list_runs_from_the_newest_to_the_oldest
                 an_older_id_that_is_created_later_is_newer
@@ -192,6 +209,14 @@ macro_rules! suite {
                 migrating_again_keeps_everything
                 ga_42_many_may_migrate_at_once
                 ga_53_all_times_are_the_stores
+            }
+            settings {
+                nothing_is_set_in_the_beginning
+                what_is_set_is_read_back_with_a_version_that_rises
+                a_change_that_makes_no_sense_changes_nothing
+                what_is_set_settles_in_time
+                a_policy_is_kept_as_it_is
+                racing_changes_of_a_setting_are_all_made
             }
             steer {
                 ga_44_every_wish_in_every_status_is_answered_as_decided
