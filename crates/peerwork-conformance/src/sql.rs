@@ -7,7 +7,7 @@ use crate::Backend;
 use peerwork_core::*;
 use peerwork_store::{Capabilities, Clock, Isolation, Settings, SqlStore, Store};
 use sqlx::{AssertSqlSafe, Row};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use uuid::Uuid;
@@ -313,6 +313,7 @@ impl Tables {
             audit_task(&task, *place, row);
         }
         assert!(places.is_empty(), "I6: rows without a task: {places:?}");
+        self.audit_counts().await;
         let (begin, deleted) = (&self.begin, Status::Deleted.code());
         let gone = |column: &str| {
             format!(
@@ -349,6 +350,50 @@ impl Tables {
             Vec::<TextRow>::new(),
             "only what has finished has an output"
         );
+    }
+
+    /// I15: what runs is counted under the settings of its own group, user, lane and kind and no others; and once a limit has settled,
+    /// under it.
+    async fn audit_counts(&self) {
+        let settled = format!(
+            "select {} from {}setting where unsettled is null and spec not like '%\"max_running\":null%'",
+            self.int("id"),
+            self.begin
+        );
+        let settled: BTreeSet<_> = self.fetch(&settled).await.into_iter().collect();
+        let numbers = ["lim_group", "lim_user", "lim_lane", "lim_kind", "r.status"];
+        let numbers = numbers.map(|column| self.int(column)).join(", ");
+        let names = ["grp", "usr", "t.kind"].map(|column| self.bytes(column));
+        let rows = format!(
+            "select {numbers}, {} from {begin}running r join {begin}task t on t.id = r.id",
+            names.join(", "),
+            begin = self.begin
+        );
+        for row in self.fetch(&rows).await {
+            let [group, user, kind] = [5, 6, 7].map(|column| name_of(&row, column));
+            let lane = Scope::UserIn {
+                group: group.clone(),
+                user: user.clone(),
+            };
+            let scopes = [
+                Scope::Group(group),
+                Scope::User(user),
+                lane,
+                Scope::Kind(kind),
+            ];
+            let is_counted = status(&row, 4).work() == Work::Run;
+            for (scope, counted) in scopes.iter().zip(&row) {
+                let key = Some(scope.key().0.to_string());
+                if counted.is_some() {
+                    assert!(is_counted && *counted == key, "I15: {scope} {row:?}");
+                } else if is_counted {
+                    assert!(
+                        !settled.contains(&vec![key]),
+                        "not counted: {scope} {row:?}"
+                    );
+                }
+            }
+        }
     }
 
     /// From now on notes every status of every task, by triggers.
@@ -476,13 +521,7 @@ impl Tables {
 
 /// One task's row and the row of its place must say the same.
 fn audit_task(task: &TextRow, place: Place, row: &TextRow) {
-    let name = |column| {
-        let digits = text(task, column).as_bytes().chunks(2);
-        let bytes = digits.map(|pair| {
-            u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits")
-        });
-        crate::name(&String::from_utf8(bytes.collect()).expect("a name is UTF-8"))
-    };
+    let name = |column| name_of(task, column);
     let status = status(row, 1);
     let lane = LaneId::new(&name(4), &name(3));
     assert_eq!(status.place(), place, "I6: {task:?} {row:?}");
@@ -503,6 +542,15 @@ fn audit_task(task: &TextRow, place: Place, row: &TextRow) {
         KindKey::new(&name(5)).0.to_string(),
         "{task:?} {row:?}"
     );
+}
+
+/// The name in a column of hexadecimal digits.
+fn name_of(row: &TextRow, column: usize) -> Name {
+    let digits = text(row, column).as_bytes().chunks(2);
+    let bytes = digits.map(|pair| {
+        u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits")
+    });
+    crate::name(&String::from_utf8(bytes.collect()).expect("a name is UTF-8"))
 }
 
 async fn run_mysql(pool: &sqlx::MySqlPool, sql: &str) {

@@ -266,6 +266,12 @@ macro_rules! suite {
                     a_deletion_that_races_a_finish_leads_to_the_cleanup
                     ga_19_crossing_batches_do_not_deadlock
                 }
+                limits {
+                    ga_24_racing_claims_never_exceed_a_limit
+                    ga_25_moves_that_race_claims_are_counted_where_they_are
+                    what_is_claimed_while_a_limit_is_set_is_counted
+                    ga_20_racing_claims_never_exceed_a_rate
+                }
                 readers {
                     a_task_on_the_move_is_always_found
                 }

@@ -8,6 +8,7 @@ pub mod claims;
 pub mod ends;
 mod history;
 mod legal;
+pub mod limits;
 pub mod readers;
 pub mod rescues;
 mod verdict;
