@@ -189,6 +189,11 @@ impl Hub {
         self.outgoing.tell(flags(hint));
     }
 
+    /// Tells everyone in other processes.
+    pub fn tell_others(&self, hint: Hint) {
+        self.outgoing.tell(flags(hint));
+    }
+
     /// Tells everyone in this process.
     pub fn tell_here(&self, hint: Hint) {
         let anywhere = News {

@@ -22,7 +22,7 @@ mod run;
 mod schema;
 mod task_error;
 
-pub use client::{Client, Migrate, TaskHandle, TaskWatch, Tasks};
+pub use client::{Adjustment, Client, Migrate, TaskHandle, TaskWatch, Tasks};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use commit::{CommitFuture, Transaction};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -36,12 +36,13 @@ pub use kind::{TaskKind, Untyped};
 pub use machine::Machine;
 pub use node::{DrainReport, Node, NodeBuilder};
 pub use peerwork_core::{
-    Fifo, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline,
-    OnUnreachable, OperationId, Policy, Refused, Retry, Rules, RunId, State, Status, Task, TaskId,
-    Timestamp,
+    Fifo, Gate, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline,
+    OnUnreachable, OperationId, Policy, Ramp, Rate, Refused, Retry, Rules, RunId, Scope, Setting,
+    SettingChange, State, Status, Task, TaskId, Timestamp,
 };
 pub use peerwork_store::{
-    Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, Tally, TaskRecord,
+    Config, Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, SettingRow, Tally,
+    TaskRecord,
 };
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use peerwork_store::{MigrationStatus, Settings, SqlDatabase, SqlStore, Transactional};

@@ -119,8 +119,13 @@ impl Control {
 
     /// Takes a pause back that the run did not heed: it runs on.
     pub fn withdraw_pause(&self) {
+        self.withdraw(Reason::Pause);
+    }
+
+    /// Takes back that the run is to stop for this reason.
+    pub fn withdraw(&self, reason: Reason) {
         let mut state = self.state();
-        if state.reason == Some(Reason::Pause) {
+        if state.reason == Some(reason) {
             state.reason = None;
             state.told = None;
         }

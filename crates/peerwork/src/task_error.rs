@@ -123,6 +123,8 @@ pub enum Reason {
     Deadline,
     /// It was silent for longer than its kind allows: the attempt fails.
     Timeout,
+    /// A gate was closed that asks what runs to stop: the task resumes by itself once it is open.
+    Gate,
 }
 
 impl fmt::Display for Reason {
@@ -134,6 +136,7 @@ impl fmt::Display for Reason {
             Self::LeaseLost => "the run does not hold the task any more",
             Self::Deadline => "it did not stop in time",
             Self::Timeout => "it made no progress in time",
+            Self::Gate => "its gate was closed",
         })
     }
 }

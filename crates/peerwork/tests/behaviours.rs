@@ -8,5 +8,6 @@ mod kit;
 mod bad_input;
 mod commit;
 mod ga;
+mod limits;
 mod original;
 mod steering;

@@ -156,6 +156,24 @@ impl LimitBook {
         room
     }
 
+    /// Whether anything is limited on each node.
+    pub fn has_limits_per_node(&self) -> bool {
+        let mut settings = self.settings.values();
+        settings.any(|setting| setting.max_running_per_node.is_some())
+    }
+
+    /// Whether a run counts under a limit of the cluster.
+    pub fn is_limited(&self, whose: &Whose) -> bool {
+        let mut keys = self.keys_of_run(whose);
+        keys.any(|key| self.settings[&key].max_running.is_some())
+    }
+
+    /// Whether the kind of a run is limited on each node.
+    pub fn is_limited_here(&self, whose: &Whose) -> bool {
+        let setting = self.kinds.get(&whose.kind).map(|key| &self.settings[key]);
+        setting.is_some_and(|setting| setting.max_running_per_node.is_some())
+    }
+
     /// Divides grants into those without a limit and those with the limits that they are under. While a kind among `kinds` has a limit,
     /// every lane may hold tasks of it.
     pub fn divide(

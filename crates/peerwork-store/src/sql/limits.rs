@@ -61,20 +61,23 @@ pub(crate) async fn take_turn(
     match tx.database() {
         Database::Sqlite => {}
         Database::Postgres => {
-            sql.push("update ~setting s set seq = s.seq + 1 from (select id from ~setting where ")
-                .ints("id", ints())
-                .push(" order by id for update) o where s.id = o.id");
+            sql.push(
+                "update ~setting set seq = seq + 1 where id = any(array(select id from ~setting where ",
+            );
+            sql.ints("id", ints()).push(" order by id for update))");
             tx.execute(sql).await?;
         }
         Database::MySql => {
-            sql.push("update ~setting set seq = seq + 1 where ")
-                .ints("id", ints())
-                .push(" order by id");
+            // Told so, because it would lock all of a small table, and with that what others wait for.
+            sql.push("update ~setting force index (primary) set seq = seq + 1 where ")
+                .ints("id", ints());
             tx.execute(sql).await?;
         }
     }
-    let mut sql = tx.sql("select id, sort, spec, full_at from ~setting where ");
-    sql.ints("id", ints());
+    let mut sql = tx.sql("select id, sort, spec, full_at from ~setting");
+    sql.push_on(Database::MySql, " force index (primary)")
+        .push(" where ")
+        .ints("id", ints());
     let mut rows = tx.fetch(sql).await?;
     let read = |mut row: Row<'_>| readable("a setting", limit(&mut row));
     Ok(rows.rows().filter_map(read).collect())

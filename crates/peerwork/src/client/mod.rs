@@ -1,10 +1,12 @@
 //! The client: create, steer, read and await tasks. It runs nothing.
 
 mod handle;
+mod settings;
 mod tasks;
 mod watch;
 
 pub use handle::TaskHandle;
+pub use settings::Adjustment;
 pub use tasks::Tasks;
 pub use watch::TaskWatch;
 

@@ -4,13 +4,14 @@
 //! decided by the [`LaneBook`].
 
 use super::core::Turn;
+use super::limits::Part;
 use super::{Core, runner};
 use crate::hub::Ear;
 use crate::run::Control;
 use peerwork_core::crowd::Restraint;
 use peerwork_core::lane_book::Step;
-use peerwork_core::{BATCH_MAX, LaneBook, LaneView, Mono, NodeId, RunId, Work};
-use peerwork_store::{Claim, Claimed, Hint};
+use peerwork_core::{BATCH_MAX, KindKey, LaneBook, LaneView, Mono, NodeId, RunId, Work};
+use peerwork_store::{Claim, Claimed, Hint, Within};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -28,6 +29,7 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut claimer = Claimer {
         book: LaneBook::default(),
         restraint: Restraint::default(),
+        kinds: Vec::new(),
         look: None,
         core,
         ear,
@@ -57,6 +59,8 @@ struct Claimer {
     ear: Arc<Ear>,
     book: LaneBook,
     restraint: Restraint,
+    /// The kinds that were open last, if anything is set.
+    kinds: Vec<KindKey>,
     /// The look at all lanes that goes on beside the claims.
     look: Option<JoinHandle<Looked>>,
 }
@@ -91,7 +95,10 @@ impl Claimer {
     /// Claims until nothing is claimable or no credit is left.
     async fn claim_all(&mut self) -> Rest {
         match self.try_claim_all().await {
-            Ok(until) => Rest::Until(until),
+            Ok(until) => {
+                let opens_at = self.core.limits.opens_at(self.core.client.env.now());
+                Rest::Until([until, opens_at].into_iter().flatten().min())
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot claim; trying again");
                 Rest::AfterError
@@ -167,7 +174,15 @@ impl Claimer {
         let (news, now) = (self.ear.news(), self.core.client.env.now());
         if news.anywhere {
             self.book.heard();
+            self.core.limits.heard();
         }
+        let kinds = self.core.open_kinds();
+        let has_room = self.core.limits.take_has_room();
+        if has_room || kinds.iter().any(|kind| !self.kinds.contains(kind)) {
+            // Tasks of it were passed over in lanes that seemed empty.
+            self.book.heard();
+        }
+        self.kinds = kinds;
         for ((_, kind), (view, tasks)) in news.lanes {
             if self.core.registry.has(kind) {
                 self.book.heard_of(view, tasks, now);
@@ -190,18 +205,38 @@ impl Claimer {
     }
 
     async fn claim(&mut self, work: Work, free: usize) -> peerwork_store::Result<Got> {
-        let core = &self.core;
-        let mut left = free;
-        let mut grants = core.policy.grant(self.book.lanes(work), free);
+        let (core, mut left) = (self.core.clone(), free);
+        let offer = core.offer(work, self.book.lanes(work));
+        let mut grants = core.policy.grant(&offer.lanes, free);
         grants.retain_mut(|grant| {
             grant.tasks = grant.tasks.min(left);
             left -= grant.tasks;
             grant.tasks > 0
         });
-        if grants.is_empty() {
+        let (parts, kinds) = (core.parts(work, &offer, grants), offer.kinds);
+        if parts.iter().all(|part| part.grants.is_empty()) {
             self.book.declined(work);
             return Ok(Got::Nothing);
         }
+        let mut all = Got::Nothing;
+        for part in parts {
+            match self.take(work, part, kinds.clone()).await? {
+                Got::Tasks => all = Got::Tasks,
+                Got::Nothing => {}
+                Got::MayNot => return Ok(Got::MayNot),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn take(
+        &mut self,
+        work: Work,
+        part: Part,
+        kinds: Vec<KindKey>,
+    ) -> peerwork_store::Result<Got> {
+        let core = &self.core;
+        let Part { mut grants, bounds } = part;
         let node = core.lease.node();
         if core.lease.is_fenced(node, core.client.env.now()) {
             return Ok(Got::MayNot);
@@ -212,8 +247,8 @@ impl Claimer {
             run,
             reaches: self.book.reaches(&grants),
             grants: grants.clone(),
-            kinds: core.registry.keys(),
-            version: 0,
+            kinds,
+            version: core.limits.version(),
         };
         core.claims(run);
         // Only now: a drain that began before has not seen this claim, and would not wait for it.
@@ -221,8 +256,19 @@ impl Claimer {
             core.claim_is_over(run);
             return Ok(Got::MayNot);
         }
-        let claimed = match core.store.claim(claim).await {
-            Ok(claimed) => claimed,
+        let within = match &bounds {
+            Some(bounds) => core.store.claim_within(claim, bounds.clone()).await,
+            None => core.store.claim(claim).await.map(|tasks| Within {
+                tasks,
+                ..Within::default()
+            }),
+        };
+        let Within {
+            tasks: claimed,
+            full,
+            is_stale,
+        } = match within {
+            Ok(within) => within,
             Err(error) => {
                 // Perhaps it was carried out: the upkeep finds what this node holds without knowing, and gives it back.
                 core.claim_is_over(run);
@@ -230,6 +276,16 @@ impl Claimer {
                 return Err(error);
             }
         };
+        if is_stale {
+            core.claim_is_over(run);
+            core.load_config().await?;
+            self.book.heard();
+            return Ok(Got::Nothing);
+        }
+        if let Some(bounds) = &bounds {
+            core.limits.found_full(full);
+            grants = core.as_far_as_free(bounds, grants, &claimed);
+        }
         let tasks = claimed
             .iter()
             .map(|task| (task.lane, task.rank, task.task.ready_at));
@@ -249,6 +305,11 @@ impl Claimer {
             .into_iter()
             .map(|task| (task, core.slots(work).line_up()));
         let lined_up: Vec<_> = lined_up.collect();
+        if bounds.is_some() {
+            // The next claim has to know what runs here.
+            start_all(core, node, run, lined_up);
+            return Ok(Got::Tasks);
+        }
         let starter = core.clone();
         core.spawn(async move { start_all(&starter, node, run, lined_up) });
         Ok(Got::Tasks)

@@ -1,6 +1,7 @@
 //! What all parts of a node share: the store, the lease, the runs, the writers.
 
 use super::lease::Lease;
+use super::limits::{Limits, Names};
 use super::registry::Registry;
 use super::trial::Court;
 use crate::batch::Batcher;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub registry: Registry,
     pub policy: Box<dyn Policy>,
     pub lease: Lease,
+    pub limits: Limits,
     pub runs: Mutex<BTreeMap<TaskId, Held>>,
     /// The claims in flight, and those whose runs are being started: their tasks are held, and not in `runs` yet.
     pub claiming: Mutex<Vec<RunId>>,
@@ -75,6 +77,8 @@ pub(crate) struct Count {
 pub(crate) struct Held {
     pub run: RunId,
     pub control: Arc<Control>,
+    /// Whose it is; none of a cleanup.
+    pub names: Option<Names>,
 }
 
 /// The slots and credits of one sort of work.
@@ -175,6 +179,15 @@ impl Core {
             .expect("no panic under the lock");
         credits.roll(self.client.env.now());
         credits.free()
+    }
+
+    /// Tasks that may be claimed now of what is never read ahead.
+    pub fn free_slots(&self, work: Work) -> usize {
+        let credits = &self.slots(work).credits;
+        credits
+            .lock()
+            .expect("no panic under the lock")
+            .free_slots()
     }
 
     /// Waits until a save is durable, as long as the lease lasts.
@@ -359,6 +372,7 @@ impl Core {
         let held = Held {
             run: claimed.run,
             control,
+            names: Names::of(claimed),
         };
         if runs
             .get(&claimed.id)
@@ -375,10 +389,12 @@ impl Core {
     pub fn release(&self, id: TaskId, run: RunId, work: Work, started: bool) {
         let mut runs = self.runs.lock().expect("no panic under the lock");
         // The task may have been claimed again meanwhile.
-        if runs.get(&id).is_some_and(|held| held.run == run) {
-            runs.remove(&id);
-        }
+        let is_it = runs.get(&id).is_some_and(|held| held.run == run);
+        let held = is_it.then(|| runs.remove(&id)).flatten();
         drop(runs);
+        if let Some(held) = held {
+            self.makes_room(&held);
+        }
         let now = self.client.env.now();
         let mut credits = self
             .slots(work)

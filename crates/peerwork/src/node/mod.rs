@@ -10,6 +10,7 @@
 //! | `fence` | drops the runs when the lease is over |
 //! | `pulse` | shows that the runtime runs, and notices when it did not |
 //! | `drain` | hands everything over |
+//! | `limits` | what is limited and gated, as the node knows it |
 
 mod beat;
 mod claimer;
@@ -17,6 +18,7 @@ mod core;
 mod drain;
 mod fence;
 mod lease;
+mod limits;
 mod pulse;
 mod registry;
 mod runner;
@@ -260,6 +262,7 @@ impl NodeBuilder {
             registry: self.registry,
             policy: self.policy,
             lease: Lease::new(times, card.id, sent),
+            limits: limits::Limits::default(),
             runs: Mutex::default(),
             claiming: Mutex::default(),
             run_slots: slots(self.slots),
@@ -281,6 +284,7 @@ impl NodeBuilder {
             committer: std::sync::OnceLock::new(),
             store,
         });
+        core.load_config().await?;
         beat::start(core.clone(), self.database, card).map_err(|error| {
             Error::invalid(format!("cannot start the heartbeat's thread: {error}"))
         })?;

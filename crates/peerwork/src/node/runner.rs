@@ -162,6 +162,8 @@ impl Facts {
             _ if control.reason() == Some(Reason::Timeout) => self.timed_out(core),
             // Once it was told to stop, whatever error that led to is no failure.
             _ if control.reason().is_some() => self.as_end(Event::Stopped),
+            // The gate was opened as it stopped.
+            Cause::Stopped(stop) if stop.reason == Reason::Gate => self.as_end(Event::Stopped),
             Cause::Stopped(stop) => {
                 self.failed(core, format!("{stop}, but nobody told it to"), false, None)
             }
@@ -349,7 +351,7 @@ async fn past_told_deadline(core: &Core, control: &Control, facts: &Facts) {
         }
         match (reason, rules.on_pause_deadline) {
             (Some(Reason::Delete | Reason::LeaseLost), _)
-            | (Some(Reason::Pause), OnPauseDeadline::Force) => return,
+            | (Some(Reason::Pause | Reason::Gate), OnPauseDeadline::Force) => return,
             (Some(Reason::Pause), OnPauseDeadline::Refuse) => {
                 let ended = core.end(facts.as_end(Event::Deadline)).await;
                 if ended != Some(Ended::Recorded(Status::Running)) {

@@ -123,6 +123,13 @@ async fn act(
     watch: &mut Watch,
     mismatches: &mut u32,
 ) -> Result<()> {
+    core.limits.saw(glance.now, core.client.env.now());
+    if glance.version != core.limits.version() {
+        core.load_config().await?;
+        core.claimable_anywhere();
+    }
+    core.heed_gates();
+    core.settle_late().await?;
     for wish in &glance.wishes {
         if let Some(reason) = wished(wish.status) {
             core.tell(wish.id, wish.run, reason);

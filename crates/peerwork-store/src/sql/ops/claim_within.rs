@@ -31,6 +31,14 @@ pub(crate) struct Taken {
     full: Vec<(ScopeKey, Option<Timestamp>)>,
 }
 
+impl Taken {
+    /// The tasks that were taken.
+    #[cfg(test)]
+    pub(crate) fn ids(&self) -> Vec<TaskId> {
+        self.rows.iter().map(|(_, row)| row.id).collect()
+    }
+}
+
 impl TakeWithin {
     pub(crate) fn new(claim: Claim, bounds: Bounds) -> Self {
         Self {

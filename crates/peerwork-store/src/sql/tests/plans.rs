@@ -8,7 +8,7 @@ use crate::*;
 use peerwork_core::*;
 use uuid::Uuid;
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "task",
     "ready",
     "running",
@@ -19,6 +19,7 @@ const TABLES: [&str; 10] = [
     "inbox",
     "node",
     "kind",
+    "setting",
 ];
 
 /// A step that reads all of something, and is meant to.
@@ -62,6 +63,9 @@ const NEIGHBOURS: &str = "the few nodes that an index was searched for";
 const STEPS: &str = "what is walked through is made step by step, one for each lane or node";
 const WINDOW: &str = "a window of the list, which is bounded";
 const ALL_OF_IT: &str = "all that it reads is what is asked for";
+
+const SETTINGS_ARE_FEW: &str =
+    "there are only so many settings, and they are read or changed once in a while";
 
 const LIST: &str = "the list that the statement was handed";
 
@@ -137,6 +141,33 @@ const MEANT: &[Meant] = &[
         also_filled: false,
         _why: "it is asked once in a while, for each node that died a day ago",
     },
+    always(Sqlite, "set ", "SCAN peerwork_setting", SETTINGS_ARE_FEW),
+    always(
+        Sqlite,
+        "read what is set",
+        "SCAN peerwork_setting",
+        SETTINGS_ARE_FEW,
+    ),
+    always(Postgres, "set ", "on peerwork_setting", SETTINGS_ARE_FEW),
+    always(
+        Postgres,
+        "read what is set",
+        "on peerwork_setting",
+        SETTINGS_ARE_FEW,
+    ),
+    always(
+        MySql,
+        "set ",
+        "of peerwork_setting by PRIMARY",
+        SETTINGS_ARE_FEW,
+    ),
+    always(MySql, "set ", "of peerwork_setting by ", SETTINGS_ARE_FEW),
+    always(
+        MySql,
+        "read what is set",
+        "of peerwork_setting by PRIMARY",
+        SETTINGS_ARE_FEW,
+    ),
     always(
         Sqlite,
         "finish",
@@ -302,6 +333,7 @@ async fn fill(store: &SqlStore) {
         });
         store.create(tasks.collect()).await.expect("create");
     }
+    let version = store.config().await.expect("config").version;
     for n in 0..NODES {
         let node = NodeId(Uuid::from_u128(1_000 + n as u128));
         let run = RunId(Uuid::from_u128(2_000 + n as u128));
@@ -317,7 +349,7 @@ async fn fill(store: &SqlStore) {
             grants: grants.to_vec(),
             kinds: vec![KindKey::new(&name("plain"))],
             reaches: Vec::new(),
-            version: 0,
+            version,
         };
         let claimed = store.claim(claim).await.expect("claim");
         assert_eq!(claimed.len(), 2 * CLAIMED);

@@ -10,7 +10,9 @@ use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::link::Lease;
 use crate::sql::ops::claim::{Load, Take};
+use crate::sql::ops::claim_within::TakeWithin;
 use crate::sql::ops::commit::{Fence, ReadStanding, Standing, pass};
+use crate::sql::ops::config::{ReadConfig, SetPolicy, SetScope, Settle};
 use crate::sql::ops::create::Create;
 use crate::sql::ops::end::EndRuns;
 use crate::sql::ops::finish::Finish;
@@ -191,6 +193,7 @@ pub(super) async fn play(store: &SqlStore) -> Vec<Act> {
     run_and_end(&mut stage).await;
     look(&mut stage).await;
     keep_up(&mut stage).await;
+    limit(&mut stage).await;
     stage.lease.sound();
     stage.acts
 }
@@ -394,4 +397,87 @@ async fn keep_up(stage: &mut Stage) {
         .aside("update peerwork_done set finished_at = 1")
         .await;
     stage.write("prune", Prune { limit }).await;
+}
+
+/// One of two is claimed under limits, and moved while it runs.
+async fn limit(stage: &mut Stage) {
+    stage.aside("update peerwork_node set alive = 1").await;
+    let tasks = vec![task(id(7)), task(id(8))];
+    stage.write("create two more", Create::new(tasks)).await;
+    let starts = Rate::per_second(10.0, 5).expect("a rate");
+    let group = Scope::Group(name("maths"));
+    let lane = Scope::UserIn {
+        group: name("maths"),
+        user: name("ann"),
+    };
+    let kind = Scope::Kind(name("plain"));
+    let mut version = 0;
+    for (title, scope) in [
+        ("set a group's limit", group.clone()),
+        ("set a user's limit in a group", lane.clone()),
+        ("set a kind's limit", kind.clone()),
+    ] {
+        let changes = vec![
+            SettingChange::MaxRunning(Some(1)),
+            SettingChange::Starts(Some(starts)),
+        ];
+        let set = SetScope { scope, changes };
+        version = stage.write(title, set).await.version;
+    }
+    let config = stage.read("read what is set", ReadConfig).await;
+    assert_eq!((config.version, config.settings.len()), (version, 3));
+    let bound = |key| Bound {
+        key,
+        is_shared: true,
+        here: None,
+    };
+    let lane_id = LaneId::new(&name("maths"), &name("ann"));
+    let key = KindKey::new(&name("plain"));
+    let bounds = Bounds {
+        bounds: [group.key(), lane.key(), kind.key()].map(bound).to_vec(),
+        lanes: [(lane_id, vec![group.key(), lane.key()])].into(),
+        kinds: [(key, kind.key())].into(),
+    };
+    let claim = Claim {
+        node: NODE,
+        run: RUN,
+        grants: vec![Grant {
+            lane: lane_id,
+            tasks: 2,
+        }],
+        reaches: Vec::new(),
+        kinds: vec![key],
+        version,
+    };
+    let take = TakeWithin::new(claim, bounds);
+    let taken = stage.write("claim within limits", take).await;
+    let taken = taken.expect("it was decided on what is set").ids();
+    assert_eq!(taken.len(), 1);
+    let wish = Wish::MoveTo(name("physics"));
+    let moved = stage
+        .steer("steer: move a running task", taken[0], wish)
+        .await;
+    assert_eq!(moved, Steered::Changed(Status::Running));
+    stage
+        .write(
+            "settle",
+            Settle {
+                scope: group.clone(),
+            },
+        )
+        .await;
+    let changes = vec![SettingChange::MaxRunning(Some(2))];
+    let set = SetScope {
+        scope: group.clone(),
+        changes,
+    };
+    stage.write("change a group's limit", set).await;
+    let changes = vec![SettingChange::Clear];
+    let set = SetScope {
+        scope: group,
+        changes,
+    };
+    stage.write("clear what is set", set).await;
+    let policy = Some("fair".to_owned());
+    stage.write("set the policy", SetPolicy { policy }).await;
 }

@@ -1,0 +1,310 @@
+//! What is set, as this node knows it: read anew when its version changes, asked at every claim. And the gates that ask runs to stop.
+//!
+//! *Not here:* what follows from it, which is pure ([`LimitBook`]), and who changes it (`client/settings.rs`).
+
+use super::Core;
+use super::core::Held;
+use crate::Reason;
+use peerwork_core::{
+    Bound, Bounds, Grant, KindKey, LaneView, LimitBook, Mono, Name, SETTLE_MS, Scope, ScopeKey,
+    Timestamp, Whose, Work,
+};
+use peerwork_store::{Claimed, Hint, Result};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+/// How much longer than it takes whoever has changed a setting may take to settle it, in milliseconds, before a node does it.
+const SETTLES_LATE_MS: u64 = 1_000;
+
+/// What the node knows of all that is set.
+#[derive(Default)]
+pub(crate) struct Limits {
+    book: Mutex<LimitBook>,
+    /// The database's time, and when it was that.
+    seen: Mutex<Option<(Timestamp, Mono)>>,
+    /// What was set just before it was read.
+    unsettled: Mutex<Vec<(Scope, Timestamp)>>,
+    /// Whether a gate has asked some run to stop.
+    has_asked: AtomicBool,
+    /// Whether this node may run more tasks of a kind: there may be some in lanes that seemed empty.
+    has_room: AtomicBool,
+}
+
+/// Whose a run is: the names, of which settings may ask.
+pub(crate) struct Names {
+    group: Name,
+    user: Name,
+    kind: Name,
+}
+
+impl Names {
+    /// Of a task that is claimed to be run; a cleanup is nobody's.
+    pub fn of(claimed: &Claimed) -> Option<Self> {
+        (claimed.task.status.work() == Work::Run).then(|| Self {
+            group: claimed.group.clone(),
+            user: claimed.user.clone(),
+            kind: claimed.kind.clone(),
+        })
+    }
+
+    fn whose(&self) -> Whose {
+        Whose {
+            group: self.group.clone(),
+            user: self.user.clone(),
+            kind: KindKey::new(&self.kind),
+        }
+    }
+}
+
+/// What may be claimed now.
+pub(super) struct Offer<'a> {
+    /// The lanes that are open.
+    pub lanes: Cow<'a, [LaneView]>,
+    /// The kinds that are open.
+    pub kinds: Vec<KindKey>,
+    here: BTreeMap<ScopeKey, u32>,
+}
+
+/// A claim to make: grants, with the limits that they are under.
+pub(super) struct Part {
+    pub grants: Vec<Grant>,
+    pub bounds: Option<Bounds>,
+}
+
+impl Limits {
+    fn book(&self) -> MutexGuard<'_, LimitBook> {
+        self.book.lock().expect("no panic under the lock")
+    }
+
+    /// The version of what is set.
+    pub fn version(&self) -> u64 {
+        self.book().version()
+    }
+
+    /// Room may have come back anywhere.
+    pub fn heard(&self) {
+        self.book().heard();
+    }
+
+    /// Whether there is room for tasks that were passed over, since this was last asked.
+    pub fn take_has_room(&self) -> bool {
+        self.has_room.swap(false, Ordering::Relaxed)
+    }
+
+    /// What a claim has found.
+    pub fn found_full(&self, full: Vec<(ScopeKey, Option<Timestamp>)>) {
+        self.book().found_full(full);
+    }
+
+    /// Takes note of the database's time.
+    pub fn saw(&self, now: Timestamp, at: Mono) {
+        *self.seen.lock().expect("no panic under the lock") = Some((now, at));
+    }
+
+    /// The database's time, as far as it is known: never ahead of it, while its clock is not set back.
+    fn time(&self, at: Mono) -> Timestamp {
+        let seen = *self.seen.lock().expect("no panic under the lock");
+        let Some((now, since)) = seen else {
+            return Timestamp(0);
+        };
+        Timestamp(now.0.saturating_add(at.since(since).as_micros() as i64))
+    }
+
+    /// When a gate or a bucket opens by itself.
+    pub fn opens_at(&self, at: Mono) -> Option<Mono> {
+        let book = self.book();
+        if book.is_empty() {
+            return None;
+        }
+        let now = self.time(at);
+        let opens_at = book.opens_at(now)?;
+        // A moment late: it is the database's time that counts.
+        Some(at.plus_ms(opens_at.ms_since(now) + 1))
+    }
+}
+
+impl Core {
+    /// Reads what is set.
+    pub async fn load_config(&self) -> Result<()> {
+        let now = self.store.now().await?;
+        self.limits.saw(now, self.client.env.now());
+        let config = self.store.config().await?;
+        let unsettled = config.settings.iter();
+        let unsettled = unsettled.filter_map(|row| Some((row.scope.clone(), row.unsettled?)));
+        *self
+            .limits
+            .unsettled
+            .lock()
+            .expect("no panic under the lock") = unsettled.collect();
+        let settings = config.settings.into_iter();
+        let settings = settings.map(|row| (row.scope, row.setting));
+        self.limits.book().load(config.version, settings);
+        tracing::debug!(version = config.version, "read what is set");
+        Ok(())
+    }
+
+    /// What may be claimed of these lanes.
+    pub(super) fn offer<'a>(&self, work: Work, lanes: &'a [LaneView]) -> Offer<'a> {
+        let (book, kinds) = (self.limits.book(), self.registry.keys());
+        let everything = || Offer {
+            lanes: Cow::Borrowed(lanes),
+            kinds: kinds.clone(),
+            here: BTreeMap::new(),
+        };
+        if work == Work::Cleanup || book.is_empty() {
+            return everything();
+        }
+        let now = self.limits.time(self.client.env.now());
+        let here = {
+            let runs = self.runs.lock().expect("no panic under the lock");
+            let whose: Vec<Whose> = match book.has_limits_per_node() {
+                true => runs.values().filter_map(Held::whose).collect(),
+                false => Vec::new(),
+            };
+            book.room_here(whose.iter())
+        };
+        let kinds = book.open_kinds(kinds, &here, now);
+        let is_open = |lane: &&LaneView| !book.refuses(lane, &here, now);
+        let lanes: Vec<_> = match kinds.is_empty() {
+            true => Vec::new(),
+            false => lanes.iter().filter(is_open).cloned().collect(),
+        };
+        let lanes = Cow::Owned(lanes);
+        Offer { lanes, kinds, here }
+    }
+
+    /// The claims by which grants are taken: what has no limit, and what has one, of which nothing is read ahead.
+    pub(super) fn parts(&self, work: Work, offer: &Offer<'_>, grants: Vec<Grant>) -> Vec<Part> {
+        let book = self.limits.book();
+        if work == Work::Cleanup || book.is_empty() {
+            let bounds = None;
+            return vec![Part { grants, bounds }];
+        }
+        let now = self.limits.time(self.client.env.now());
+        let (free, mut bounded, bounds) =
+            book.divide(grants, &offer.lanes, &offer.kinds, &offer.here, now);
+        let mut slots = self.free_slots(work);
+        bounded.retain_mut(|grant| {
+            grant.tasks = grant.tasks.min(slots);
+            slots -= grant.tasks;
+            grant.tasks > 0
+        });
+        let free = Part {
+            grants: free,
+            bounds: None,
+        };
+        let bounded = Part {
+            grants: bounded,
+            bounds: Some(bounds),
+        };
+        let parts = [bounded, free].into_iter();
+        parts.filter(|part| !part.grants.is_empty()).collect()
+    }
+
+    /// The grants of a claim as far as its lanes were not left because a limit was full.
+    pub(super) fn as_far_as_free(
+        &self,
+        bounds: &Bounds,
+        mut grants: Vec<Grant>,
+        claimed: &[Claimed],
+    ) -> Vec<Grant> {
+        let book = self.limits.book();
+        let is_full_here = |bound: &Bound| {
+            let here = bound.here.map_or(usize::MAX, |here| here as usize);
+            claimed.len() >= here
+        };
+        let is_full_here = bounds.bounds.iter().any(is_full_here);
+        for grant in &mut grants {
+            if is_full_here || book.is_full(bounds, grant.lane) {
+                let got = claimed.iter().filter(|task| task.lane == grant.lane);
+                grant.tasks = got.count().min(grant.tasks);
+            }
+        }
+        grants
+    }
+
+    /// The kinds of which something may be claimed now; all of them, while nothing is set.
+    pub(super) fn open_kinds(&self) -> Vec<KindKey> {
+        let book = self.limits.book();
+        if book.is_empty() {
+            return Vec::new();
+        }
+        let now = self.limits.time(self.client.env.now());
+        book.open_kinds(self.registry.keys(), &BTreeMap::new(), now)
+    }
+
+    /// A run has ended: there may be room for another one, here or elsewhere.
+    pub(super) fn makes_room(&self, held: &Held) {
+        let mut book = self.limits.book();
+        if book.is_empty() {
+            return;
+        }
+        let Some(whose) = held.whose() else {
+            return;
+        };
+        book.ended(&whose);
+        if book.is_limited_here(&whose) {
+            self.limits.has_room.store(true, Ordering::Relaxed);
+        }
+        let is_limited = book.is_limited(&whose);
+        drop(book);
+        if is_limited {
+            self.client.hub.tell_others(Hint {
+                ready: true,
+                ..Hint::default()
+            });
+        }
+    }
+
+    /// Asks runs to stop whose gate is closed, and takes that back where it was opened before they did.
+    pub fn heed_gates(&self) {
+        let now = self.limits.time(self.client.env.now());
+        let book = self.limits.book();
+        let has_asked = self.limits.has_asked.swap(false, Ordering::Relaxed);
+        if !book.has_pauses(now) && !has_asked {
+            return;
+        }
+        let runs = self.runs.lock().expect("no panic under the lock");
+        for held in runs.values() {
+            let is_shut = held
+                .whose()
+                .is_some_and(|whose| book.pauses(&whose, now).is_some());
+            match (held.control.reason(), is_shut) {
+                (None, true) => held.control.tell(Reason::Gate),
+                (Some(Reason::Gate), false) => held.control.withdraw(Reason::Gate),
+                (Some(Reason::Gate), true) => {}
+                (_, _) => continue,
+            }
+            self.limits.has_asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Settles what nobody else has settled in time: whoever has changed it is gone.
+    pub async fn settle_late(&self) -> Result<()> {
+        let now = self.limits.time(self.client.env.now());
+        let late = {
+            let mut unsettled = self
+                .limits
+                .unsettled
+                .lock()
+                .expect("no panic under the lock");
+            let is_late = |since: Timestamp| since.plus_ms(SETTLE_MS + SETTLES_LATE_MS) <= now;
+            let late: Vec<_> = unsettled
+                .extract_if(.., |(_, since)| is_late(*since))
+                .collect();
+            late
+        };
+        for (scope, _) in late {
+            self.store.settle(scope).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    fn whose(&self) -> Option<Whose> {
+        self.names.as_ref().map(Names::whose)
+    }
+}

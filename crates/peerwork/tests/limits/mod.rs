@@ -1,0 +1,5 @@
+//! Limits, rates and gates as users set them, on nodes that run.
+
+mod gates;
+mod limiting;
+mod setting;
