@@ -1,6 +1,7 @@
 //! The command line as types. What it means is in `commands` and `demo`.
 
 use crate::exit::EXIT_CODES;
+use crate::setting_args::SettingCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use peerwork::{State, TaskId};
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Nodes: the processes that run tasks
     #[command(subcommand, after_help = EXIT_CODES)]
     Node(NodeCommand),
+    /// Settings: limits, starts per second, weights and gates of groups, users and kinds
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Setting(SettingCommand),
     /// Watch real work survive: node processes that are drained and killed, tasks that are paused, moved and deleted
     Demo(DemoArgs),
     /// One node of the demo

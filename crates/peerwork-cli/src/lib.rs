@@ -9,6 +9,7 @@ mod exit;
 mod host;
 mod output;
 mod parse;
+mod setting_args;
 mod signals;
 
 pub use exit::Exit;

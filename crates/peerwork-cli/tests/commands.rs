@@ -334,3 +334,43 @@ async fn a_reader_that_has_seen_enough_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[tokio::test]
+async fn settings_are_set_listed_and_cleared() {
+    let place = Place::new().await;
+    let set = "setting set --group films --limit 5 --starts-per-second 2.5 --burst 4 --weight 3";
+    place.run(set).await.assert_done();
+    let gate = "setting gate --user ann --group films --reason holidays --by bob --seconds 600";
+    place.run(gate).await.assert_done();
+    let listed = place.run("setting list -o json").await.json();
+    let of_films = listed.iter().find(|line| line["user"].is_null()).unwrap();
+    let expected = json!({
+        "group": "films", "user": null, "kind": null, "limit": 5, "limit_per_node": null,
+        "starts_per_second": 2.5, "burst": 4, "weight": 3, "gate": null,
+    });
+    assert_eq!(*of_films, expected);
+    let of_ann = listed.iter().find(|line| line["user"] == "ann").unwrap();
+    assert_eq!(of_ann["gate"]["reason"], "holidays");
+    let text = place.run("setting list").await;
+    assert!(text.out.contains("by bob: holidays"), "{text:?}");
+
+    place
+        .run("setting set --group films --limit none")
+        .await
+        .assert_done();
+    place
+        .run("setting open --user ann --group films")
+        .await
+        .assert_done();
+    let listed = place.run("setting list -o json").await.json();
+    assert_eq!((listed.len(), &listed[0]["limit"]), (1, &json!(null)));
+    place.run("setting clear --group films").await.assert_done();
+    assert_eq!(
+        place.run("setting list -o json").await.json(),
+        [json!(null); 0]
+    );
+    let nowhere = place.run("setting open").await;
+    nowhere.assert_error(2, "--everything");
+    let senseless = place.run("setting set --everything --limit 5").await;
+    senseless.assert_error(2, "slots");
+}

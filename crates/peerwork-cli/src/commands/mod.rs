@@ -5,6 +5,7 @@ mod list;
 mod migrate;
 mod node;
 mod select;
+mod setting;
 mod steer;
 mod wait;
 
@@ -52,6 +53,10 @@ async fn dispatch(cli: Cli, host: Host) -> Result<Exit, Trouble> {
         Command::Migrate(command) => migrate::run(command, &cli.connection, &host, output).await,
         Command::Task(args) => task(args, &cli.connection, &host, output).await,
         Command::Node(command) => node::run(command, &cli.connection, host, output).await,
+        Command::Setting(command) => {
+            let client = connect::client(&cli.connection, &host).await?;
+            setting::run(&client, command, output).await
+        }
         Command::Demo(args) if host.is_program => demo::run(args, &cli.connection, output).await,
         Command::DemoNode(args) if host.is_program => demo::run_node(args, &cli.connection).await,
         Command::Demo(_) | Command::DemoNode(_) => Err(Trouble::new(

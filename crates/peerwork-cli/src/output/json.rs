@@ -1,6 +1,8 @@
 //! The JSON lines. Their fields are stable: new ones may come, none goes or changes its meaning.
 
-use peerwork::{Failure, NodeRow, Status, Tally, TaskId, TaskRecord, Timestamp};
+use peerwork::{
+    Failure, NodeRow, Rate, Scope, SettingRow, Status, Tally, TaskId, TaskRecord, Timestamp,
+};
 use serde::Serialize;
 
 /// A task: a line of `task list`, `task wait` and `task follow`.
@@ -62,6 +64,65 @@ impl<'a> TaskLine<'a> {
 
 fn time(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
+}
+
+/// What is set for one scope: a line of `setting list`.
+#[derive(Serialize)]
+pub(crate) struct SettingLine<'a> {
+    group: Option<&'a str>,
+    user: Option<&'a str>,
+    kind: Option<&'a str>,
+    limit: Option<u32>,
+    limit_per_node: Option<u32>,
+    starts_per_second: Option<f64>,
+    burst: Option<u32>,
+    weight: Option<u32>,
+    gate: Option<GateField<'a>>,
+}
+
+/// A gate that is closed.
+#[derive(Serialize)]
+struct GateField<'a> {
+    reason: &'a str,
+    by: Option<&'a str>,
+    since: String,
+    until: Option<String>,
+    pausing: bool,
+}
+
+impl<'a> SettingLine<'a> {
+    pub fn new(row: &'a SettingRow, now: Timestamp) -> Self {
+        let (group, user, kind) = match &row.scope {
+            Scope::Everything => (None, None, None),
+            Scope::Group(group) => (Some(group), None, None),
+            Scope::User(user) => (None, Some(user), None),
+            Scope::UserIn { group, user } => (Some(group), Some(user), None),
+            Scope::Kind(kind) => (None, None, Some(kind)),
+        };
+        let setting = &row.setting;
+        let gate = setting.closed(now).map(|gate| GateField {
+            reason: &gate.reason,
+            by: gate.by.as_deref(),
+            since: gate.since.to_string(),
+            until: time(gate.until),
+            pausing: gate.pauses,
+        });
+        Self {
+            group: group.map(|name| name.as_str()),
+            user: user.map(|name| name.as_str()),
+            kind: kind.map(|name| name.as_str()),
+            limit: setting.max_running,
+            limit_per_node: setting.max_running_per_node,
+            starts_per_second: setting.starts.map(starts_per_second),
+            burst: setting.starts.map(|rate| rate.burst),
+            weight: setting.weight,
+            gate,
+        }
+    }
+}
+
+pub(crate) fn starts_per_second(rate: Rate) -> f64 {
+    rate.per_1000_s as f64 / 1_000.0
 }
 
 /// `task get`: a task with its failures, and its payloads if they are asked for.

@@ -1,8 +1,8 @@
 //! Text for people: tables, and the page of one task.
 
-use super::json::{Payloads, node_state};
+use super::json::{Payloads, node_state, starts_per_second};
 use crate::exit::one_line;
-use peerwork::{Failure, NodeRow, TaskRecord, Timestamp};
+use peerwork::{Failure, Gate, NodeRow, SettingRow, TaskRecord, Timestamp};
 
 /// A table whose columns are as wide as their widest cell. The last one is not padded.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -49,6 +49,38 @@ pub(crate) fn tasks(records: &[TaskRecord]) -> String {
         ]
     };
     table(&head, &records.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What is set as a table; `now` is the database's.
+pub(crate) fn settings(rows: &[SettingRow], now: Timestamp) -> String {
+    let head = ["SCOPE", "LIMIT", "PER NODE", "STARTS/S", "WEIGHT", "GATE"];
+    let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
+    let row = |row: &SettingRow| {
+        let setting = &row.setting;
+        let starts = setting
+            .starts
+            .map(|rate| starts_per_second(rate).to_string());
+        vec![
+            one_line(&row.scope.to_string()),
+            number(setting.max_running),
+            number(setting.max_running_per_node),
+            starts.unwrap_or_default(),
+            number(setting.weight),
+            setting.closed(now).map(gate).unwrap_or_default(),
+        ]
+    };
+    table(&head, &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+fn gate(gate: &Gate) -> String {
+    let mut text = format!("closed since {}", gate.since);
+    if let Some(until) = gate.until {
+        text += &format!(" until {until}");
+    }
+    if let Some(by) = &gate.by {
+        text += &format!(" by {by}");
+    }
+    one_line(&format!("{text}: {}", gate.reason))
 }
 
 /// Nodes as a table; `now` is the database's.

@@ -12,13 +12,12 @@ create table if not exists {prefix}setting (
     unsettled bigint
 ) engine=InnoDB;
 
--- One row: the version rises with every change of a setting.
+-- One row, once something was set: the version rises with every change of a setting, from 0.
 create table if not exists {prefix}config (
     id smallint not null primary key,
     version bigint not null,
     policy blob
 ) engine=InnoDB;
-insert into {prefix}config (id, version) values (1, 0) on duplicate key update id = 1;
 
 -- The settings by which a running task is counted; null where nothing is limited. MySQL, which does not know the condition, runs
 -- the statement once or, after a crash in the middle, tells that the column is there.

@@ -10,13 +10,12 @@ create table {schema}{prefix}setting (
     unsettled bigint
 ) with (fillfactor = 50);
 
--- One row: the version rises with every change of a setting.
+-- One row, once something was set: the version rises with every change of a setting, from 0.
 create table {schema}{prefix}config (
     id smallint not null primary key,
     version bigint not null,
     policy text
 );
-insert into {schema}{prefix}config (id, version) values (1, 0);
 
 -- The settings by which a running task is counted; null where nothing is limited.
 alter table {schema}{prefix}running

@@ -10,13 +10,12 @@ create table {prefix}setting (
     unsettled integer
 ) strict;
 
--- One row: the version rises with every change of a setting.
+-- One row, once something was set: the version rises with every change of a setting, from 0.
 create table {prefix}config (
     id integer not null primary key,
     version integer not null,
     policy text
 ) strict;
-insert into {prefix}config (id, version) values (1, 0);
 
 -- The settings by which a running task is counted; null where nothing is limited.
 alter table {prefix}running add column lim_group integer;

@@ -1,7 +1,7 @@
 //! Gates: nothing passes while they are closed, and everything afterwards.
 
 use crate::kit::{Place, Puppet, Stage};
-use peerwork::{Client, Node, Reason, State};
+use peerwork::{Client, Handler, Node, Reason, State};
 use std::time::{Duration, SystemTime};
 
 on_every_database!(

@@ -1,7 +1,7 @@
 //! As many run as may, on whatever node.
 
 use crate::kit::{Actor, Place, Puppet, Stage};
-use peerwork::{Client, Draft, Node, State};
+use peerwork::{Client, Draft, Handler, Node, State};
 
 on_every_database!(
     ga_24_nodes_run_no_more_than_a_limit_allows,

@@ -1,7 +1,7 @@
 //! What users see of settings: mistakes, and who may change them.
 
 use crate::kit::{Place, Puppet, Stage};
-use peerwork::{Rate, Scope};
+use peerwork::{Handler, Rate, Scope};
 use std::time::{Duration, SystemTime};
 
 on_every_database!(

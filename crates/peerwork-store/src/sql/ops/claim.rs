@@ -168,7 +168,7 @@ pub(super) const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
     let mut sql = tx.sql("select count(*) from ~node where id = ");
     sql.bind(claim.node)
-        .push(" and alive = 1 and (select version from ~config where id = 1) = ")
+        .push(" and alive = 1 and coalesce((select version from ~config where id = 1), 0) = ")
         .bind(claim.version);
     let mut found = Vec::new();
     if tx.fetch(sql).await?.single_int()? == 0 {
@@ -242,7 +242,7 @@ impl Operation for TakeAtOnce {
             .push(") r limit g.tasks) c where exists (select 1 from ~node where id = ");
         // Rows are locked one by one as they are asked for: none is locked beyond a batch.
         sql.bind(claim.node)
-            .push(" and alive = 1) and (select version from ~config where id = 1) = ")
+            .push(" and alive = 1) and coalesce((select version from ~config where id = 1), 0) = ")
             .bind(claim.version)
             .push(" limit ")
             .bind(BATCH_MAX);

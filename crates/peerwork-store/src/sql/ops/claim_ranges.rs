@@ -85,7 +85,7 @@ impl TakeByRange {
         self.push_claimable(&mut sql);
         sql.push(" and exists (select 1 from ~node where id = ")
             .bind(self.claim.node)
-            .push(" and alive = 1) and (select version from ~config where id = 1) = ")
+            .push(" and alive = 1) and coalesce((select version from ~config where id = 1), 0) = ")
             .bind(self.claim.version)
             .push(ORDER)
             .bind(room)

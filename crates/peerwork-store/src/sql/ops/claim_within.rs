@@ -55,10 +55,9 @@ impl TakeWithin {
         sql.bind(self.claim.node).push(" and alive = 1)");
         let mut rows = tx.fetch(sql).await?;
         let mut row = rows.first().ok_or_else(Fault::moved)?;
-        let version = row
-            .opt_int()?
-            .and_then(|version| u64::try_from(version).ok());
-        Ok((version == Some(self.claim.version), row.int()? > 0))
+        let version = row.opt_int()?.unwrap_or_default();
+        let is_current = u64::try_from(version).is_ok_and(|version| version == self.claim.version);
+        Ok((is_current, row.int()? > 0))
     }
 
     /// The first tasks of a lane for which there is room, locked and taken from it.

@@ -5,6 +5,7 @@ use crate::sql::engine::Operation;
 use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::limits::{fill, parse, sort};
 use crate::sql::rows::readable;
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::Row;
 use crate::{Applied, Config, SettingRow};
@@ -156,8 +157,14 @@ fn unsettled(tx: &Tx<'_>, now: Timestamp) -> Option<Timestamp> {
 
 /// Raises the version. All changes take turns here.
 async fn next_version(tx: &mut Tx<'_>) -> Result<Applied, Fault> {
-    let sql = tx.sql("update ~config set version = version + 1 where id = 1");
-    tx.execute_exactly(sql, 1).await?;
+    let mut sql = tx.sql("insert into ~config (id, version) values (1, 1) ");
+    sql.push(match tx.database() {
+        Database::Sqlite | Database::Postgres => {
+            "on conflict (id) do update set version = ~config.version + 1"
+        }
+        Database::MySql => "on duplicate key update version = version + 1",
+    });
+    tx.execute(sql).await?;
     let sql = tx.sql("select version from ~config where id = 1");
     let version = tx.fetch(sql).await?.single_int()?;
     Ok(Applied {

@@ -4,8 +4,8 @@ use crate::sql::link::Link;
 use crate::{Database, Settings, SqlStore, Store};
 use uuid::Uuid;
 
-/// Enough for a script on one connection and a store's calls beside it.
-const CONNECTIONS: u32 = 2;
+/// Enough for a script on one connection and a store's calls beside it, and for two who are in each other's way and one who watches.
+const CONNECTIONS: u32 = 3;
 
 /// A migrated store that nobody else uses, with connections as a node sets them up.
 pub(super) struct TestDatabase {

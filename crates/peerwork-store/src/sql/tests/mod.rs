@@ -8,6 +8,7 @@
 //! texts.rs       its statements, as snapshots: one for each database
 //! plans.rs       its statements, explained on empty and on filled tables: none scans a table of tasks
 //! locks.rs       what somebody has locked is in nobody else's way
+//! turns.rs       why a claim under a limit takes its turn as it does
 //! explain.rs     how each database explains, and what counts as a scan
 //! ```
 
@@ -20,3 +21,5 @@ mod recorder;
 mod script;
 mod sessions;
 mod texts;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod turns;

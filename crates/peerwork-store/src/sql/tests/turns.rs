@@ -1,0 +1,301 @@
+//! Why a claim under a limit takes a turn first, by a write, and counts in a statement of its own. Two other ways let two claimers
+//! exceed the limit, at the same tables and in the same order; ours does not.
+//!
+//! The claimers are led by hand. That one of them waits for the other is seen by asking the server.
+
+use super::databases::TestDatabase;
+use super::recorder::plain;
+use super::script::{NODE, card, name, task};
+use crate::sql::engine::Operation;
+use crate::sql::link::Lease;
+use crate::sql::ops::claim_within::TakeWithin;
+use crate::sql::tx::Tx;
+use crate::*;
+use peerwork_core::*;
+use tokio::task::{JoinHandle, yield_now};
+use uuid::Uuid;
+
+/// Two tasks of a group of which one may run.
+struct Stage {
+    fresh: TestDatabase,
+    group: Scope,
+    version: u64,
+}
+
+impl Stage {
+    async fn open(database: Database) -> Self {
+        let fresh = TestDatabase::fresh(database).await;
+        let store = &fresh.store;
+        store.register(card(NODE)).await.expect("register");
+        let tasks = (1..=2).map(|n| task(TaskId(Uuid::from_u128(n))));
+        store.create(tasks.collect()).await.expect("create");
+        let group = Scope::Group(name("maths"));
+        let limit = vec![SettingChange::MaxRunning(Some(1))];
+        let version = store.set(group.clone(), limit).await.expect("set").version;
+        Self {
+            fresh,
+            group,
+            version,
+        }
+    }
+
+    async fn claimer(&self) -> Claimer {
+        let lease = self.fresh.store.engine.connections.lease().await;
+        let mut claimer = Claimer {
+            lease: lease.expect("a connection"),
+            store: self.fresh.store.clone(),
+            key: self.group.key().0,
+            server_id: 0,
+        };
+        claimer.server_id = claimer
+            .ask(match self.fresh.store.database() {
+                Database::Postgres => "select pg_backend_pid()::bigint",
+                Database::MySql | Database::Sqlite => "select connection_id()",
+            })
+            .await;
+        claimer
+    }
+
+    /// A claim of the two tasks by this run, as a node makes it that knows of the limit.
+    fn take(&self, run: u128) -> TakeWithin {
+        let lane = LaneId::new(&name("maths"), &name("ann"));
+        let claim = Claim {
+            node: NODE,
+            run: RunId(Uuid::from_u128(run)),
+            grants: vec![Grant { lane, tasks: 2 }],
+            reaches: Vec::new(),
+            kinds: vec![KindKey::new(&name("plain"))],
+            version: self.version,
+        };
+        let bound = Bound {
+            key: self.group.key(),
+            is_shared: true,
+            here: None,
+        };
+        let bounds = Bounds {
+            bounds: vec![bound],
+            lanes: [(lane, vec![bound.key])].into(),
+            kinds: [].into(),
+        };
+        TakeWithin::new(claim, bounds)
+    }
+}
+
+/// Who claims, on a connection of its own.
+struct Claimer {
+    lease: Lease,
+    store: SqlStore,
+    key: i64,
+    /// What the server calls the connection.
+    server_id: i64,
+}
+
+impl Claimer {
+    fn text(&self, text: &str) -> String {
+        let text = text.replace('~', "peerwork_");
+        text.replace("KEY", &self.key.to_string())
+    }
+
+    async fn run(&mut self, text: &str) {
+        let text = self.text(text);
+        let done = self.lease.link().run(text.clone()).await;
+        done.unwrap_or_else(|fault| panic!("{text}: {fault}"));
+    }
+
+    /// The number that a statement answers with.
+    async fn ask(&mut self, text: &str) -> i64 {
+        let sql = plain(&self.store.engine.dialect, self.text(text));
+        let mut rows = self.lease.link().fetch(sql).await.expect("an answer");
+        rows.single_int().expect("a number")
+    }
+
+    /// How many rows a statement changes.
+    async fn change(&mut self, text: &str) -> u64 {
+        let sql = plain(&self.store.engine.dialect, self.text(text));
+        self.lease.link().execute(sql).await.expect("a change")
+    }
+
+    /// Takes a task as the limit is thought to allow.
+    async fn put(&mut self, task: u128) {
+        let id = |n: u128| match self.store.database() {
+            Database::MySql => format!("x'{}'", Uuid::from_u128(n).simple()),
+            Database::Postgres | Database::Sqlite => format!("'{}'", Uuid::from_u128(n)),
+        };
+        let (id, run) = (id(task), id(800));
+        let text = format!(
+            "insert into ~running (id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, ready_at, \
+             started_at, child, lim_group) select id, {run}, {run}, lane, kind, 0, {}, 1, 0, 0, ready_at, ready_at, child, KEY \
+             from ~ready where id = {id}",
+            Status::Running.code()
+        );
+        assert_eq!(self.change(&text).await, 1);
+        assert_eq!(
+            self.change(&format!("delete from ~ready where id = {id}"))
+                .await,
+            1
+        );
+        self.run("commit").await;
+    }
+
+    /// Whether the statement of another connection waits for a lock.
+    async fn sees_waiting(&mut self, server_id: i64) -> bool {
+        let text = match self.store.database() {
+            Database::Postgres => {
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and pid = "
+            }
+            Database::MySql | Database::Sqlite => {
+                "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT' and trx_mysql_thread_id = "
+            }
+        };
+        self.ask(&format!("{text}{server_id}")).await > 0
+    }
+
+    async fn running(&mut self) -> i64 {
+        self.ask("select count(*) from ~running where lim_group = KEY")
+            .await
+    }
+}
+
+/// Waits until the statement of another claimer waits for a lock.
+async fn until_it_waits<T>(observer: &mut Claimer, server_id: i64, statement: &JoinHandle<T>) {
+    while !observer.sees_waiting(server_id).await {
+        assert!(
+            !statement.is_finished(),
+            "it did not wait for the other one"
+        );
+        yield_now().await;
+    }
+}
+
+async fn a_lock_and_a_count_in_one_statement_exceed_a_limit(database: Database) {
+    const LOCK_AND_COUNT: &str = "update ~setting set seq = seq + 1 where id = KEY \
+        and (select count(*) from ~running where lim_group = KEY) < 1";
+    let stage = Stage::open(database).await;
+    let (mut a, mut b, mut observer) = (
+        stage.claimer().await,
+        stage.claimer().await,
+        stage.claimer().await,
+    );
+    a.run("begin").await;
+    b.run("begin").await;
+    assert_eq!(a.change(LOCK_AND_COUNT).await, 1);
+    let server_id = b.server_id;
+    let second = tokio::spawn(async move {
+        let may = b.change(LOCK_AND_COUNT).await;
+        (b, may)
+    });
+    until_it_waits(&mut observer, server_id, &second).await;
+    a.put(1).await;
+    let (mut b, may) = second.await.expect("it ends");
+    assert_eq!(may, 1, "it has counted what was there before it waited");
+    b.put(2).await;
+    assert_eq!(observer.running().await, 2, "where one may");
+    stage.close([a, b, observer]).await;
+}
+
+async fn a_lock_without_a_write_exceeds_a_limit(database: Database) {
+    const LOCK: &str = "select id from ~setting where id = KEY for update";
+    let stage = Stage::open(database).await;
+    let (mut a, mut b, mut observer) = (
+        stage.claimer().await,
+        stage.claimer().await,
+        stage.claimer().await,
+    );
+    for claimer in [&mut a, &mut b] {
+        match database {
+            Database::MySql => {
+                claimer
+                    .run("set transaction isolation level repeatable read")
+                    .await;
+                claimer
+                    .run("start transaction with consistent snapshot")
+                    .await;
+            }
+            Database::Postgres | Database::Sqlite => {
+                claimer.run("begin isolation level repeatable read").await;
+                claimer.running().await;
+            }
+        }
+    }
+    for (claimer, task) in [(&mut a, 1), (&mut b, 2)] {
+        claimer.ask(LOCK).await;
+        assert_eq!(
+            claimer.running().await,
+            0,
+            "it sees what was there at its beginning"
+        );
+        claimer.put(task).await;
+    }
+    assert_eq!(observer.running().await, 2, "where one may");
+    stage.close([a, b, observer]).await;
+}
+
+async fn a_turn_and_then_a_count_keep_to_a_limit(database: Database) {
+    let stage = Stage::open(database).await;
+    let (mut a, mut b, mut observer) = (
+        stage.claimer().await,
+        stage.claimer().await,
+        stage.claimer().await,
+    );
+    let (first, second) = (stage.take(801), stage.take(802));
+    let dialect = stage.fresh.store.engine.dialect.clone();
+    let server_id = b.server_id;
+    let mut tx = Tx::new(a.lease.link(), dialect.clone(), TakeWithin::NAME);
+    tx.begin(true).await.expect("begin");
+    let taken = first
+        .run(&mut tx)
+        .await
+        .expect("claim")
+        .expect("is current");
+    assert_eq!(taken.ids().len(), 1);
+    let waits = tokio::spawn(async move {
+        let mut tx = Tx::new(b.lease.link(), dialect, TakeWithin::NAME);
+        tx.begin(true).await.expect("begin");
+        let taken = second
+            .run(&mut tx)
+            .await
+            .expect("claim")
+            .expect("is current");
+        tx.commit().await.expect("commit");
+        (b, taken.ids().len())
+    });
+    until_it_waits(&mut observer, server_id, &waits).await;
+    tx.commit().await.expect("commit");
+    let (b, taken) = waits.await.expect("it ends");
+    assert_eq!(taken, 0, "it has counted what the first one took");
+    assert_eq!(observer.running().await, 1);
+    stage.close([a, b, observer]).await;
+}
+
+impl Stage {
+    async fn close(self, claimers: [Claimer; 3]) {
+        for mut claimer in claimers {
+            claimer.lease.sound();
+        }
+        self.fresh.remove().await;
+    }
+}
+
+macro_rules! on {
+    ($($name:ident $database:ident { $($test:ident)+ })+) => { $(
+        mod $name { $(
+            #[tokio::test]
+            async fn $test() {
+                super::$test(crate::Database::$database).await;
+            }
+        )+ }
+    )+ };
+}
+
+on! {
+    postgres Postgres {
+        a_lock_and_a_count_in_one_statement_exceed_a_limit
+        a_lock_without_a_write_exceeds_a_limit
+        a_turn_and_then_a_count_keep_to_a_limit
+    }
+    mariadb MySql {
+        a_lock_and_a_count_in_one_statement_exceed_a_limit
+        a_lock_without_a_write_exceeds_a_limit
+        a_turn_and_then_a_count_keep_to_a_limit
+    }
+}
