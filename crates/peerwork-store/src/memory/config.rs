@@ -39,7 +39,7 @@ impl Configured {
         scope: &Scope,
         changes: Vec<SettingChange>,
         now: Timestamp,
-    ) -> Result<u64> {
+    ) -> Result<Applied> {
         let key = scope.key();
         let known = self.settings.get(&key);
         let mut setting = known.map(|row| row.setting.clone()).unwrap_or_default();
@@ -61,14 +61,20 @@ impl Configured {
             };
             self.settings.insert(key, row);
         }
-        self.version += 1;
-        Ok(self.version)
+        Ok(self.changed())
     }
 
-    pub fn set_policy(&mut self, policy: Option<String>) -> u64 {
+    pub fn set_policy(&mut self, policy: Option<String>) -> Applied {
         self.policy = policy;
+        self.changed()
+    }
+
+    fn changed(&mut self) -> Applied {
         self.version += 1;
-        self.version
+        Applied {
+            version: self.version,
+            settles_in_ms: 0,
+        }
     }
 }
 

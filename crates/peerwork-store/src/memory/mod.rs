@@ -3,6 +3,7 @@
 //!
 //! Everything is done under one lock, so every call is one transaction. Nothing survives the process.
 
+mod bounds;
 mod config;
 mod data;
 mod snapshot;
@@ -11,12 +12,12 @@ mod table;
 use crate::store::other_wish;
 use crate::*;
 use async_trait::async_trait;
+use bounds::{bounded, bounded_payload};
 use data::{Data, NodeEntry};
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId,
-    OperationId, PAGE_MAX, PAYLOAD_BYTES_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope,
-    SettingChange, Status, TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error,
-    decide,
+    OperationId, PAGE_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope, SettingChange, Status,
+    TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error, decide,
 };
 pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,29 +73,6 @@ impl MemoryStore {
     fn time(&self) -> Timestamp {
         (self.clock)()
     }
-}
-
-/// Whether what a task waits for has happened.
-fn bounded<T>(items: &[T]) -> Result<()> {
-    if items.len() > BATCH_MAX {
-        let message = format!(
-            "batch of {} items; split it into batches of {BATCH_MAX} or fewer",
-            items.len()
-        );
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
-    Ok(())
-}
-
-fn bounded_payload(what: &str, payload: Option<&Vec<u8>>) -> Result<()> {
-    let bytes = payload.map_or(0, Vec::len);
-    if bytes > PAYLOAD_BYTES_MAX {
-        let message = format!(
-            "{what} has {bytes} bytes; store what is over {PAYLOAD_BYTES_MAX} bytes elsewhere and pass a reference to it"
-        );
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -424,11 +402,8 @@ impl Store for MemoryStore {
     }
 
     async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
-        let (now, mut data) = (self.time(), self.data());
-        Ok(Applied {
-            version: data.config.set(&scope, changes, now)?,
-            settles_in_ms: 0,
-        })
+        let now = self.time();
+        self.data().config.set(&scope, changes, now)
     }
 
     async fn settle(&self, _scope: Scope) -> Result<()> {
@@ -437,10 +412,7 @@ impl Store for MemoryStore {
     }
 
     async fn set_policy(&self, policy: Option<String>) -> Result<Applied> {
-        Ok(Applied {
-            version: self.data().config.set_policy(policy),
-            settles_in_ms: 0,
-        })
+        Ok(self.data().config.set_policy(policy))
     }
 
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>> {

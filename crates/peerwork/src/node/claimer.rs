@@ -213,14 +213,15 @@ impl Claimer {
             left -= grant.tasks;
             grant.tasks > 0
         });
-        let (parts, kinds) = (core.parts(work, &offer, grants), offer.kinds);
+        let parts = core.parts(work, &offer, grants);
+        let (kinds, version) = (offer.kinds, offer.version);
         if parts.iter().all(|part| part.grants.is_empty()) {
             self.book.declined(work);
             return Ok(Got::Nothing);
         }
         let mut all = Got::Nothing;
         for part in parts {
-            match self.take(work, part, kinds.clone()).await? {
+            match self.take(work, part, kinds.clone(), version).await? {
                 Got::Tasks => all = Got::Tasks,
                 Got::Nothing => {}
                 Got::MayNot => return Ok(Got::MayNot),
@@ -234,6 +235,7 @@ impl Claimer {
         work: Work,
         part: Part,
         kinds: Vec<KindKey>,
+        version: u64,
     ) -> peerwork_store::Result<Got> {
         let core = &self.core;
         let Part { mut grants, bounds } = part;
@@ -248,7 +250,7 @@ impl Claimer {
             reaches: self.book.reaches(&grants),
             grants: grants.clone(),
             kinds,
-            version: core.limits.version(),
+            version,
         };
         core.claims(run);
         // Only now: a drain that began before has not seen this claim, and would not wait for it.

@@ -64,10 +64,14 @@ pub(super) struct Offer<'a> {
     pub lanes: Cow<'a, [LaneView]>,
     /// The kinds that are open.
     pub kinds: Vec<KindKey>,
+    /// The version of the settings that say so.
+    pub version: u64,
     here: BTreeMap<ScopeKey, u32>,
 }
 
 /// A claim to make: grants, with the limits that they are under.
+///
+/// It carries the version of the [`Offer`], whatever was read since: what was refused then is not refused by later settings.
 pub(super) struct Part {
     pub grants: Vec<Grant>,
     pub bounds: Option<Bounds>,
@@ -151,6 +155,7 @@ impl Core {
         let everything = || Offer {
             lanes: Cow::Borrowed(lanes),
             kinds: kinds.clone(),
+            version: book.version(),
             here: BTreeMap::new(),
         };
         if work == Work::Cleanup || book.is_empty() {
@@ -172,7 +177,12 @@ impl Core {
             false => lanes.iter().filter(is_open).cloned().collect(),
         };
         let lanes = Cow::Owned(lanes);
-        Offer { lanes, kinds, here }
+        Offer {
+            lanes,
+            kinds,
+            version: book.version(),
+            here,
+        }
     }
 
     /// The claims by which grants are taken: what has no limit, and what has one, of which nothing is read ahead.
