@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use peerwork::Database;
 use peerwork_core::{
     BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId,
-    Scope, SettingChange, Status, TaskId, Timestamp,
+    Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::{
     Applied, Claim, Claimed, Config, Created, Cursor, Depth, End, Ended, Failure, Filter, Glance,
@@ -93,6 +93,7 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
     claim_within(claim: Claim, bounds: Bounds) -> Within;
+    full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;
     settle(scope: Scope) -> ();

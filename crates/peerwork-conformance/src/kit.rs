@@ -104,7 +104,11 @@ impl Held {
 
 /// What a node knows that has read all that is set.
 pub async fn limit_book(store: &dyn Store) -> LimitBook {
-    let config = store.config().await.expect("config");
+    book_of(store.config().await.expect("config"))
+}
+
+/// What a node knows that has read this.
+pub fn book_of(config: Config) -> LimitBook {
     let mut book = LimitBook::default();
     let settings = config
         .settings

@@ -131,6 +131,7 @@ macro_rules! suite {
                 ga_24_no_more_run_than_a_limit_allows
                 ga_24_a_task_counts_under_all_its_limits
                 ga_24_a_full_kind_stands_in_nobodys_way
+                a_look_tells_which_limits_are_full
                 what_runs_already_counts_once_a_limit_is_set
                 a_lowered_limit_blocks_claims_and_ends_nothing
                 what_is_told_to_stop_counts_and_cleanups_do_not

@@ -4,7 +4,7 @@ use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
     BeatAnswer, Bounds, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Refused,
-    Rules, RunId, Scope, SettingChange, Status, TaskId, Timestamp,
+    Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use std::fmt;
 
@@ -207,6 +207,10 @@ pub trait Store: Send + Sync + 'static {
     async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance>;
 
     // --- limits and gates -----------------------------------------------------------------------------------------
+
+    /// Those of `keys` (at most [`BATCH_MAX`](peerwork_core::BATCH_MAX)) that are set and under which nothing is left to claim, as far as can be seen
+    /// without keeping anybody waiting.
+    async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>>;
 
     /// All that is set.
     async fn config(&self) -> Result<Config>;

@@ -134,6 +134,40 @@ pub async fn ga_24_a_full_kind_stands_in_nobodys_way(f: &Fixture) {
     assert_eq!(within.full, [(Scope::Kind(name(KIND)).key(), None)]);
 }
 
+/// A look tells which of many limits are full, and keeps nobody waiting.
+pub async fn a_look_tells_which_limits_are_full(f: &Fixture) {
+    let node = f.node().await;
+    fill(f, &LANES, 3).await;
+    f.set(group("g"), limit(2)).await;
+    f.set(group("h"), limit(4)).await;
+    let starts = Rate::per_second(1.0, 1).expect("a rate");
+    f.set(
+        Scope::User(name("bob")),
+        [SettingChange::Starts(Some(starts))],
+    )
+    .await;
+    let scopes = [
+        group("g"),
+        group("h"),
+        Scope::User(name("bob")),
+        group("unknown"),
+    ];
+    let keys: Vec<_> = scopes.iter().map(Scope::key).collect();
+    let full = async || {
+        let mut full = f.store.full(keys.clone()).await.expect("look");
+        full.sort_unstable_by_key(|key| keys.iter().position(|known| known == key));
+        full
+    };
+    assert_eq!(full().await, []);
+    assert_eq!(f.claim_limited(node, &LANES[1..], 2).await.tasks.len(), 3);
+    assert_eq!(full().await, [keys[2]], "one of bob's has started");
+    assert_eq!(f.claim_limited(node, &LANES[..1], 2).await.tasks.len(), 1);
+    assert_eq!(full().await, [keys[0], keys[2]]);
+    f.clock.pass_ms(1_000);
+    assert_eq!(full().await, [keys[0]]);
+    assert_eq!(f.store.full(Vec::new()).await.expect("look"), []);
+}
+
 /// What was claimed before there was a limit counts as if there had been one.
 pub async fn what_runs_already_counts_once_a_limit_is_set(f: &Fixture) {
     let node = f.node().await;
@@ -340,6 +374,7 @@ pub async fn a_claim_on_other_settings_takes_nothing(f: &Fixture) {
     let claim = Claim { version, ..claim };
     let within = f.store.claim_within(claim, bounds).await.expect("claim");
     assert!(within.tasks.is_empty() && within.is_stale);
+    let version = f.set(Scope::User(name("ann")), [SettingChange::Clear]).await;
     let claim = Claim {
         node,
         run: fresh_run(),

@@ -61,9 +61,14 @@ pub struct LimitBook {
     kinds: HashMap<KindKey, ScopeKey>,
     /// Limits without room, until something is heard or until a time.
     full: BTreeMap<ScopeKey, Option<Timestamp>>,
+    /// Those of them of which something was heard since.
+    doubted: BTreeSet<ScopeKey>,
 }
 
 impl LimitBook {
+    /// Limits that are asked about at once.
+    pub const DOUBTED_MAX: usize = 500;
+
     /// Takes in all settings of `version`.
     pub fn load(&mut self, version: u64, settings: impl IntoIterator<Item = (Scope, Setting)>) {
         *self = Self {
@@ -97,7 +102,28 @@ impl LimitBook {
 
     /// Room may have come back anywhere.
     pub fn heard(&mut self) {
-        self.full.retain(|_, until| until.is_some());
+        let full = self.full.iter().filter(|(_, until)| until.is_none());
+        self.doubted.extend(full.map(|(key, _)| *key));
+    }
+
+    /// The limits that were full, and perhaps are not any more: to be asked about all at once, at most
+    /// [`DOUBTED_MAX`](Self::DOUBTED_MAX), before any is tried.
+    pub fn doubted(&self) -> Vec<ScopeKey> {
+        self.doubted
+            .iter()
+            .copied()
+            .take(Self::DOUBTED_MAX)
+            .collect()
+    }
+
+    /// Of the limits that were asked about these are full still.
+    pub fn resolve(&mut self, asked: &[ScopeKey], full: &[ScopeKey]) {
+        for key in asked {
+            self.doubted.remove(key);
+            if !full.contains(key) {
+                self.full.remove(key);
+            }
+        }
     }
 
     /// A run of this node has ended.
@@ -451,7 +477,12 @@ mod tests {
         assert!(!is_shut(&book, NOW));
         full(&mut book, None);
         book.heard();
+        assert_eq!(book.doubted().len(), 2);
+        assert!(is_shut(&book, NOW), "nobody has asked yet");
+        book.resolve(&book.doubted(), &[group("h").key()]);
         assert!(!is_shut(&book, NOW));
+        assert!(book.refuses(&view("h", "ann"), &nowhere(), NOW));
+        assert_eq!(book.doubted(), []);
         full(&mut book, Some(NOW.plus_ms(100)));
         book.heard();
         assert!(is_shut(&book, NOW), "no news fill a bucket");

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use peerwork::{Env, Machine};
 use peerwork_core::{
     BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId,
-    Scope, SettingChange, Status, TaskId, Timestamp,
+    Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::*;
 use std::collections::BTreeMap;
@@ -440,6 +440,10 @@ impl Store for FaultyStore {
 
     async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within> {
         call!(self, "claim within", me => me.inner.claim_within(claim, bounds))
+    }
+
+    async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {
+        call!(self, "full", me => me.inner.full(keys))
     }
 
     async fn config(&self) -> Result<Config> {

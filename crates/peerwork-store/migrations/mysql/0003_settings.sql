@@ -19,14 +19,14 @@ create table if not exists {prefix}config (
     policy blob
 ) engine=InnoDB;
 
--- The settings by which a running task is counted; null where nothing is limited. MySQL, which does not know the condition, runs
--- the statement once or, after a crash in the middle, tells that the column is there.
+-- The settings by which a running task is counted; null where nothing is limited. One index for all four, behind what tells whether there is
+-- any: each further one would cost every task that runs. MySQL, which does not know the condition, runs the statement once or, after a crash
+-- in the middle, tells that the column is there.
 alter table {prefix}running
     add column /*M! if not exists */ lim_group bigint,
     add column /*M! if not exists */ lim_user bigint,
     add column /*M! if not exists */ lim_lane bigint,
     add column /*M! if not exists */ lim_kind bigint,
-    add key /*M! if not exists */ {prefix}running_lim_group (lim_group),
-    add key /*M! if not exists */ {prefix}running_lim_user (lim_user),
-    add key /*M! if not exists */ {prefix}running_lim_lane (lim_lane),
-    add key /*M! if not exists */ {prefix}running_lim_kind (lim_kind);
+    add column /*M! if not exists */ limited smallint
+        as (case when coalesce(lim_group, lim_user, lim_lane, lim_kind) is null then null else 1 end) stored,
+    add key /*M! if not exists */ {prefix}running_limited (limited, lim_group, lim_user, lim_lane, lim_kind);

@@ -90,6 +90,22 @@ impl Data {
         Some(rooms)
     }
 
+    pub fn full(&self, keys: &[ScopeKey], now: Timestamp) -> Vec<ScopeKey> {
+        let mut rooms = Rooms::new(now);
+        for key in keys {
+            if let Some(row) = self.config.settings.get(key) {
+                rooms.add(
+                    *key,
+                    &row.setting,
+                    self.running(&row.scope),
+                    row.full_at,
+                    None,
+                );
+            }
+        }
+        rooms.full().into_iter().map(|(key, _)| key).collect()
+    }
+
     /// How many tasks run that a scope's limit counts.
     fn running(&self, scope: &Scope) -> u64 {
         let rows = self.table.rows.values();

@@ -16,8 +16,8 @@ use bounds::{bounded, bounded_payload};
 use data::{Data, NodeEntry};
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId,
-    OperationId, PAGE_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope, SettingChange, Status,
-    TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error, decide,
+    OperationId, PAGE_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope, ScopeKey, SettingChange,
+    Status, TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error, decide,
 };
 pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -395,6 +395,11 @@ impl Store for MemoryStore {
         claim.sort();
         let (now, mut data) = (self.time(), self.data());
         Ok(data.claim_within(&claim, &bounds, now))
+    }
+
+    async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {
+        bounded(&keys)?;
+        Ok(self.data().full(&keys, self.time()))
     }
 
     async fn config(&self) -> Result<Config> {

@@ -74,7 +74,16 @@ pub(crate) async fn take_turn(
             tx.execute(sql).await?;
         }
     }
+    read_limits(tx, keys).await
+}
+
+/// Those of these settings that there are.
+pub(crate) async fn read_limits(
+    tx: &mut Tx<'_>,
+    keys: &BTreeSet<ScopeKey>,
+) -> Result<HashMap<ScopeKey, Limit>, Fault> {
     let mut sql = tx.sql("select id, sort, spec, full_at from ~setting");
+    let ints = || keys.iter().map(|key| key.0);
     sql.push_on(Database::MySql, " force index (primary)")
         .push(" where ")
         .ints("id", ints());
@@ -128,7 +137,10 @@ pub(crate) async fn count(
             " union all select "
         });
         sql.push(column)
-            .push(", count(*) from ~running where ")
+            .push(", count(*) from ~running")
+            .push_on(Database::MySql, " force index (~running_limited)")
+            .push(" where ")
+            .push_on(Database::MySql, "limited = 1 and ")
             .ints(column, keys)
             .push(" group by ")
             .push(column);

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::hints::{self, Notify, Said};
 use super::ops::claim::{self, Take};
 use super::ops::claim_within::{TakeWithin, claim_within};
-use super::ops::config::{ReadConfig, SetPolicy, SetScope, Settle};
+use super::ops::config::{ReadConfig, ReadFull, SetPolicy, SetScope, Settle};
 use super::ops::create::Create;
 use super::ops::end::{EndRuns, end_all};
 use super::ops::glance::Look;
@@ -24,7 +24,8 @@ use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, PAGE_MAX,
-    PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, SettingChange, Status, TaskId, Timestamp,
+    PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId,
+    Timestamp,
 };
 use std::collections::HashSet;
 
@@ -277,6 +278,14 @@ impl Store for SqlStore {
         let engine = self.engine.clone();
         let work = async move { claim_within(&engine, take).await };
         spawned(TakeWithin::NAME, work).await
+    }
+
+    async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {
+        check_batch("look at limits", &keys)?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.engine.read(ReadFull { keys }).await
     }
 
     async fn config(&self) -> Result<Config> {

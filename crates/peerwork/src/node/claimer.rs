@@ -206,6 +206,7 @@ impl Claimer {
 
     async fn claim(&mut self, work: Work, free: usize) -> peerwork_store::Result<Got> {
         let (core, mut left) = (self.core.clone(), free);
+        core.ask_about_limits().await?;
         let offer = core.offer(work, self.book.lanes(work));
         let mut grants = core.policy.grant(&offer.lanes, free);
         grants.retain_mut(|grant| {

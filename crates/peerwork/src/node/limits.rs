@@ -149,6 +149,18 @@ impl Core {
         Ok(())
     }
 
+    /// Asks which limits are full still, of those of which something was heard: one look, however many lanes wait under them.
+    pub(super) async fn ask_about_limits(&self) -> Result<()> {
+        loop {
+            let asked = self.limits.book().doubted();
+            if asked.is_empty() {
+                return Ok(());
+            }
+            let full = self.store.full(asked.clone()).await?;
+            self.limits.book().resolve(&asked, &full);
+        }
+    }
+
     /// What may be claimed of these lanes.
     pub(super) fn offer<'a>(&self, work: Work, lanes: &'a [LaneView]) -> Offer<'a> {
         let (book, kinds) = (self.limits.book(), self.registry.keys());

@@ -6,7 +6,7 @@ use peerwork::{
     TaskId, TaskRecord, Timestamp,
 };
 use peerwork_core::{
-    BeatAnswer, Bounds, KindKey, Name, OperationId, Pulse, Reach, Scope, SettingChange,
+    BeatAnswer, Bounds, KindKey, Name, OperationId, Pulse, Reach, Scope, ScopeKey, SettingChange,
 };
 use peerwork_store::{
     Applied, Claim, Claimed, Config, Created, Depth, End, Ended, Error, ErrorKind, Filter, Glance,
@@ -216,6 +216,7 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     claim(claim: Claim) -> Vec<Claimed>;
     claim_within(claim: Claim, bounds: Bounds) -> Within;
+    full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;
     settle(scope: Scope) -> ();

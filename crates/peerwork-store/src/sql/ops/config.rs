@@ -3,13 +3,15 @@
 use crate::config::too_many;
 use crate::sql::engine::Operation;
 use crate::sql::fault::{Fault, FaultSort};
-use crate::sql::limits::{fill, parse, sort};
+use crate::sql::limits::{count, fill, parse, read_limits, sort};
 use crate::sql::rows::readable;
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::Row;
 use crate::{Applied, Config, SettingRow};
-use peerwork_core::{SETTINGS_MAX, SETTLE_MS, Scope, Setting, SettingChange, Timestamp};
+use peerwork_core::{
+    Rooms, SETTINGS_MAX, SETTLE_MS, Scope, ScopeKey, Setting, SettingChange, Timestamp,
+};
 
 pub(crate) struct ReadConfig;
 
@@ -43,6 +45,26 @@ fn setting_row(row: &mut Row<'_>) -> Result<SettingRow, Fault> {
         setting: parse(&row.text()?)?,
         unsettled: row.opt_time()?,
     })
+}
+
+pub(crate) struct ReadFull {
+    pub keys: Vec<ScopeKey>,
+}
+
+impl Operation for ReadFull {
+    const NAME: &'static str = "look at limits";
+    type Answer = Vec<ScopeKey>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ScopeKey>, Fault> {
+        let limits = read_limits(tx, &self.keys.iter().copied().collect()).await?;
+        let running = count(tx, &limits).await?;
+        let mut rooms = Rooms::new(tx.now().await?);
+        for (key, limit) in &limits {
+            let running = running.get(key).copied().unwrap_or(0);
+            rooms.add(*key, &limit.setting, running, limit.full_at, None);
+        }
+        Ok(rooms.full().into_iter().map(|(key, _)| key).collect())
+    }
 }
 
 pub(crate) struct SetScope {

@@ -12,7 +12,7 @@ use crate::sql::link::Lease;
 use crate::sql::ops::claim::{Load, Take};
 use crate::sql::ops::claim_within::TakeWithin;
 use crate::sql::ops::commit::{Fence, ReadStanding, Standing, pass};
-use crate::sql::ops::config::{ReadConfig, SetPolicy, SetScope, Settle};
+use crate::sql::ops::config::{ReadConfig, ReadFull, SetPolicy, SetScope, Settle};
 use crate::sql::ops::create::Create;
 use crate::sql::ops::end::EndRuns;
 use crate::sql::ops::finish::Finish;
@@ -453,6 +453,9 @@ async fn limit(stage: &mut Stage) {
     let taken = stage.write("claim within limits", take).await;
     let taken = taken.expect("it was decided on what is set").ids();
     assert_eq!(taken.len(), 1);
+    let keys = vec![group.key(), lane.key(), kind.key()];
+    let full = stage.read("look at limits", ReadFull { keys }).await;
+    assert_eq!(full.len(), 3);
     let wish = Wish::MoveTo(name("physics"));
     let moved = stage
         .steer("steer: move a running task", taken[0], wish)

@@ -284,7 +284,7 @@ async fn a_turn_and_then_a_count_keep_to_a_limit(database: Database) {
 
 impl Stage {
     async fn close(self, claimers: [Claimer; 3]) {
-        for mut claimer in claimers {
+        for claimer in claimers {
             claimer.lease.sound();
         }
         self.fresh.remove().await;
