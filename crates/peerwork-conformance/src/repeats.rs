@@ -6,7 +6,7 @@
 //! statement (`peerwork-faults`).
 
 use crate::sql::{Tables, TextRow};
-use crate::{Backend, ERR, FAIL, KIND, OK, TestClock, WAIT, name, task};
+use crate::{Backend, ERR, FAIL, KIND, OK, TestClock, WAIT, book_of, limited, name, task};
 use futures_util::future::BoxFuture;
 use peerwork_core::*;
 use peerwork_store::*;

@@ -9,7 +9,7 @@ use peerwork_core::{
     Bound, Bounds, Grant, KindKey, LaneView, LimitBook, Mono, Name, SETTLE_MS, Scope, ScopeKey,
     Timestamp, Whose, Work,
 };
-use peerwork_store::{Claimed, Hint, Result};
+use peerwork_store::{Claimed, Glance, Hint, Result};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,7 +131,7 @@ impl Limits {
 
 impl Core {
     /// Reads what is set.
-    pub async fn load_config(&self) -> Result<()> {
+    pub(super) async fn load_config(&self) -> Result<()> {
         let now = self.store.now().await?;
         self.limits.saw(now, self.client.env.now());
         let config = self.store.config().await?;
@@ -280,8 +280,19 @@ impl Core {
         }
     }
 
+    /// Does what a look at the settings' version leads to.
+    pub async fn heed_config(&self, glance: &Glance) -> Result<()> {
+        self.limits.saw(glance.now, self.client.env.now());
+        if glance.version != self.limits.version() {
+            self.load_config().await?;
+            self.claimable_anywhere();
+        }
+        self.heed_gates();
+        self.settle_late().await
+    }
+
     /// Asks runs to stop whose gate is closed, and takes that back where it was opened before they did.
-    pub fn heed_gates(&self) {
+    fn heed_gates(&self) {
         let now = self.limits.time(self.client.env.now());
         let book = self.limits.book();
         let has_asked = self.limits.has_asked.swap(false, Ordering::Relaxed);
@@ -304,7 +315,7 @@ impl Core {
     }
 
     /// Settles what nobody else has settled in time: whoever has changed it is gone.
-    pub async fn settle_late(&self) -> Result<()> {
+    async fn settle_late(&self) -> Result<()> {
         let now = self.limits.time(self.client.env.now());
         let late = {
             let mut unsettled = self

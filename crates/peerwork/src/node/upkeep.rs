@@ -123,13 +123,10 @@ async fn act(
     watch: &mut Watch,
     mismatches: &mut u32,
 ) -> Result<()> {
-    core.limits.saw(glance.now, core.client.env.now());
-    if glance.version != core.limits.version() {
-        core.load_config().await?;
-        core.claimable_anywhere();
+    if let Err(error) = core.heed_config(glance).await {
+        // Meanwhile it claims nothing, and keeps to all else that a node is for.
+        tracing::warn!(%error, "cannot read what is set; trying again at the next look");
     }
-    core.heed_gates();
-    core.settle_late().await?;
     for wish in &glance.wishes {
         if let Some(reason) = wished(wish.status) {
             core.tell(wish.id, wish.run, reason);
