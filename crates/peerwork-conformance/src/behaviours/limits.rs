@@ -374,7 +374,9 @@ pub async fn a_claim_on_other_settings_takes_nothing(f: &Fixture) {
     let claim = Claim { version, ..claim };
     let within = f.store.claim_within(claim, bounds).await.expect("claim");
     assert!(within.tasks.is_empty() && within.is_stale);
-    let version = f.set(Scope::User(name("ann")), [SettingChange::Clear]).await;
+    let version = f
+        .set(Scope::User(name("ann")), [SettingChange::Clear])
+        .await;
     let claim = Claim {
         node,
         run: fresh_run(),
