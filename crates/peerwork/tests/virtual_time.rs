@@ -100,7 +100,7 @@ struct Fragile {
 }
 
 impl Policy for Fragile {
-    fn grant(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+    fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         if self.has_granted.swap(true, Ordering::Relaxed) {
             self.panics.notify_one();
             panic!("a policy that panics");

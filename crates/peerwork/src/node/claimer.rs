@@ -9,7 +9,7 @@ use crate::hub::Ear;
 use crate::run::Control;
 use peerwork_core::crowd::Restraint;
 use peerwork_core::lane_book::Step;
-use peerwork_core::{BATCH_MAX, LaneBook, LaneView, Mono, NodeId, RunId, Work};
+use peerwork_core::{BATCH_MAX, LaneBook, LaneView, Lanes, Mono, NodeId, RunId, Work};
 use peerwork_store::{Claim, Claimed, Hint};
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,7 +190,7 @@ impl Claimer {
     async fn claim(&mut self, work: Work, free: usize) -> peerwork_store::Result<Got> {
         let core = &self.core;
         let mut left = free;
-        let mut grants = core.policy.grant(self.book.lanes(work), free);
+        let mut grants = core.policy.grant(&Lanes::new(self.book.lanes(work)), free);
         grants.retain_mut(|grant| {
             grant.tasks = grant.tasks.min(left);
             left -= grant.tasks;
