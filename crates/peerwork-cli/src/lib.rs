@@ -1,4 +1,4 @@
-//! The `peerwork` commands: look at tasks and steer them, migrate, and a demo.
+//! The `peerwork` commands: look at tasks and steer them, migrate, try policies, and a demo.
 #![doc = include_str!("../README.md")]
 
 mod args;
@@ -10,6 +10,7 @@ mod host;
 mod output;
 mod parse;
 mod signals;
+mod simulate;
 
 pub use exit::Exit;
 pub use host::Host;

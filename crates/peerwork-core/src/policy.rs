@@ -21,6 +21,7 @@ mod lanes;
 mod named;
 mod odds;
 mod running;
+mod users;
 mod weights;
 
 pub use ageing::PriorityAgeing;

@@ -36,9 +36,9 @@ pub use kind::{TaskKind, Untyped};
 pub use machine::Machine;
 pub use node::{DrainReport, Node, NodeBuilder};
 pub use peerwork_core::{
-    Dice, Fifo, Grant, LaneView, Lanes, LeaseTimes, NodeId, OnExhausted, OnNodeDeath,
-    OnPauseDeadline, OnUnreachable, OperationId, Policy, Refused, Retry, Rules, RunId, State,
-    Status, Task, TaskId, Timestamp, policy,
+    Dice, Fifo, Grant, LaneId, LaneView, Lanes, LeaseTimes, Name, NodeId, OnExhausted, OnNodeDeath,
+    OnPauseDeadline, OnUnreachable, OperationId, Policy, Rank, Refused, Retry, Rules, RunId, State,
+    Status, Task, TaskId, Timestamp, policy, simulate,
 };
 pub use peerwork_store::{
     Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, Tally, TaskRecord,

@@ -15,6 +15,7 @@ use crate::exit::{Exit, Trouble};
 use crate::host::Host;
 use crate::output::Output;
 use crate::parse::{NoCommand, parse};
+use crate::simulate;
 use peerwork::Client;
 use std::ffi::OsString;
 use steer::Steer;
@@ -52,6 +53,7 @@ async fn dispatch(cli: Cli, host: Host) -> Result<Exit, Trouble> {
         Command::Migrate(command) => migrate::run(command, &cli.connection, &host, output).await,
         Command::Task(args) => task(args, &cli.connection, &host, output).await,
         Command::Node(command) => node::run(command, &cli.connection, host, output).await,
+        Command::Simulate(args) => simulate::run(args, host.policies, output).await,
         Command::Demo(args) if host.is_program => demo::run(args, &cli.connection, output).await,
         Command::DemoNode(args) if host.is_program => demo::run_node(args, &cli.connection).await,
         Command::Demo(_) | Command::DemoNode(_) => Err(Trouble::new(

@@ -2,7 +2,7 @@
 
 use super::{Grant, LaneView, Lanes, Needs, Policy};
 use crate::{LaneId, Rank};
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 /// Strict priority with ageing: a task becomes one priority more urgent for each `step` that it waits. Then first in, first out.
 ///
@@ -53,26 +53,24 @@ impl Default for PriorityAgeing {
 
 impl Policy for PriorityAgeing {
     fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
-        let mut heads: BTreeMap<LaneId, (bool, i64)> = BTreeMap::new();
-        for view in lanes.views() {
-            let key = self.key(view);
-            let head = heads.entry(view.lane).or_insert(key);
-            *head = key.min(*head);
-        }
-        let mut heads: Vec<_> = heads.into_iter().map(|(lane, key)| (key, lane)).collect();
-        heads.sort_unstable();
-        let Some(((is_fresh, at), _)) = heads.first().copied() else {
+        let Some(first) = lanes.iter().map(|view| self.key(view)).min() else {
             return Vec::new();
         };
         // Within a step of the first they count as equals: how many come behind a head is not known.
-        let last = (is_fresh, at.saturating_add(self.step_us));
-        let equals = heads.partition_point(|(key, _)| *key < last);
-        let (share, rest) = (free / equals, free % equals);
+        let last = (first.0, first.1.saturating_add(self.step_us));
+        let heads = lanes.iter().map(|view| (self.key(view), view.lane));
+        let mut equals: Vec<_> = heads
+            .filter(|(key, _)| *key < last || *key == first)
+            .collect();
+        equals.sort_unstable();
+        let mut seen = HashSet::new();
+        equals.retain(|(_, lane)| seen.insert(*lane));
+        let (share, rest) = (free / equals.len(), free % equals.len());
         let grant = |(i, (_, lane)): (usize, &(_, LaneId))| Grant {
             lane: *lane,
             tasks: share + usize::from(i < rest),
         };
-        let grants = heads[..equals].iter().enumerate().map(grant);
+        let grants = equals.iter().enumerate().map(grant);
         grants.filter(|grant| grant.tasks > 0).collect()
     }
 
@@ -144,5 +142,6 @@ mod tests {
         ];
         let lanes = Lanes::new(&views);
         assert_eq!(shares(&lanes, &policy.grant(&lanes, 1))[0].1, "b");
+        assert_eq!(policy.grant(&Lanes::new(&views[..1]), 1).len(), 1);
     }
 }

@@ -112,7 +112,9 @@ fn draw(left: usize, parties: &[Party], targets: &[Target], all: u64, dice: u64)
     }
     // The largest of ln(u) / q are a weighted sample without replacement: P. Efraimidis, P. Spirakis, "Weighted random sampling
     // with a reservoir", 2006. There are enough: the targets' sum exceeds what runs by `free`.
-    lots.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    if left < lots.len() {
+        lots.select_nth_unstable_by(left, |a, b| b.0.total_cmp(&a.0));
+    }
     lots.into_iter().take(left).map(|(_, i)| i).collect()
 }
 

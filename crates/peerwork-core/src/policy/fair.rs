@@ -1,10 +1,7 @@
 //! Fair share by user.
 
-use super::divide::{Party, divide};
-use super::fifo::first_of;
-use super::{Grant, LaneView, Lanes, Needs, Policy, Weights};
-use crate::Name;
-use std::collections::BTreeMap;
+use super::users::Users;
+use super::{Grant, Lanes, Needs, Policy};
 
 /// Fair share by user: free slots go to the users who run least for their weight, over all groups.
 ///
@@ -19,12 +16,12 @@ impl Policy for Fair {
     fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         let mut users = Users::default();
         for view in lanes.views() {
-            users.entry(&view.user).or_default().push(view);
+            users.add(view);
         }
-        let running = lanes.what_runs();
-        divide_among(&users, free, lanes.weighed(), lanes.roll(), |user| {
-            running.of_user(user)
-        })
+        for (user, tasks) in lanes.what_runs().users() {
+            users.run(user, tasks);
+        }
+        users.grant(free, lanes.weighed(), lanes.roll())
     }
 
     fn needs(&self) -> Needs {
@@ -39,33 +36,10 @@ impl Policy for Fair {
     }
 }
 
-/// The lanes of each user. In the order of the names, so that a draw does not depend on the order of lanes.
-pub(super) type Users<'a> = BTreeMap<&'a Name, Vec<&'a LaneView>>;
-
-/// Divides slots among users, each of which runs so many tasks already.
-pub(super) fn divide_among(
-    users: &Users<'_>,
-    free: usize,
-    weights: &Weights,
-    dice: u64,
-    running: impl Fn(&Name) -> usize,
-) -> Vec<Grant> {
-    let party = |user: &&Name| Party {
-        weight: weights.user(user),
-        running: running(user),
-    };
-    let parties: Vec<Party> = users.keys().map(party).collect();
-    let shares = divide(free, &parties, dice);
-    let shares = users.values().zip(shares).filter(|(_, share)| *share > 0);
-    shares
-        .flat_map(|(lanes, share)| first_of(lanes, share))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Running;
     use super::super::tests::{named, shares, view};
+    use super::super::{Running, Weights};
     use super::*;
 
     fn busy(lanes: &[(&str, &str, usize)]) -> Running {

@@ -1,7 +1,7 @@
 //! Weighted groups, and fair users in each of them.
 
 use super::divide::{Party, divide};
-use super::fair::{Users, divide_among};
+use super::users::Users;
 use super::{Grant, Lanes, Needs, Policy};
 use crate::{Dice, Name};
 use std::collections::BTreeMap;
@@ -39,34 +39,39 @@ impl Default for WeightedGroups {
 /// A weighted group, or (none) all the others.
 type Class<'a> = Option<&'a Name>;
 
+#[derive(Default)]
+struct Members<'a> {
+    users: Users<'a>,
+    /// Also of users who wait for nothing.
+    running: usize,
+}
+
 impl Policy for WeightedGroups {
     fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         let weights = lanes.weighed();
         let class = |group| weights.group(group).map(|_| group);
-        let mut classes: BTreeMap<Class<'_>, Users<'_>> = BTreeMap::new();
+        let mut classes: BTreeMap<Class<'_>, Members<'_>> = BTreeMap::new();
         for view in lanes.views() {
-            let users = classes.entry(class(&view.group)).or_default();
-            users.entry(&view.user).or_default().push(view);
+            let members = classes.entry(class(&view.group)).or_default();
+            members.users.add(view);
         }
-        let mut run_in: BTreeMap<Class<'_>, usize> = BTreeMap::new();
-        let mut run_of: BTreeMap<(Class<'_>, &Name), usize> = BTreeMap::new();
         for (group, user, tasks) in lanes.what_runs().lanes() {
-            let class = class(group);
-            *run_in.entry(class).or_default() += tasks;
-            *run_of.entry((class, user)).or_default() += tasks;
+            if let Some(members) = classes.get_mut(&class(group)) {
+                members.running += tasks;
+                members.users.run(user, tasks);
+            }
         }
-        let weigh = |group: &Class<'_>| group.and_then(|group| weights.group(group));
-        let party = |class: &Class<'_>| Party {
+        let weigh = |class: &Class<'_>| class.and_then(|group| weights.group(group));
+        let party = |(class, members): (&Class<'_>, &Members<'_>)| Party {
             weight: weigh(class).unwrap_or(self.others),
-            running: run_in.get(class).copied().unwrap_or(0),
+            running: members.running,
         };
-        let parties: Vec<Party> = classes.keys().map(party).collect();
+        let parties: Vec<Party> = classes.iter().map(party).collect();
         let mut dice = Dice::new(lanes.roll());
         let shares = divide(free, &parties, dice.roll());
         let mut grants = Vec::new();
-        for ((class, users), share) in classes.iter().zip(shares) {
-            let of_user = |user: &Name| run_of.get(&(*class, user)).copied().unwrap_or(0);
-            grants.extend(divide_among(users, share, weights, dice.roll(), of_user));
+        for (members, share) in classes.values().zip(shares) {
+            grants.extend(members.users.grant(share, weights, dice.roll()));
         }
         grants
     }

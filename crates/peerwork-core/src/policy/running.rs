@@ -69,6 +69,11 @@ impl Running {
         lanes.map(|lane| (&lane.group, &lane.user, lane.tasks))
     }
 
+    /// The users of whom something runs, and how many tasks.
+    pub fn users(&self) -> impl Iterator<Item = (&Name, usize)> {
+        self.users.iter().map(|(user, tasks)| (user, *tasks))
+    }
+
     /// How many run in a lane.
     pub fn in_lane(&self, lane: LaneId) -> usize {
         self.lanes.get(&lane).map_or(0, |lane| lane.tasks)

@@ -48,8 +48,8 @@ pub struct UserOutcome {
 pub struct Class {
     /// `all`, a user's name, or `heavy` (who asked for more than the mean) and `light`.
     pub name: String,
-    /// How many users.
-    pub users: usize,
+    /// The users, by their places.
+    pub users: Vec<usize>,
     /// How long their tasks waited.
     pub waits: Waits,
     /// What they got, to their fair share.
@@ -95,20 +95,24 @@ impl Outcome {
     }
 
     fn class(&self, name: String, is_in: impl Fn(usize) -> bool) -> Class {
-        let users = || (0..self.users.len()).filter(|n| is_in(*n));
-        let got: f64 = users().map(|n| self.users[n].got_us).sum();
-        let fair: f64 = users().map(|n| self.users[n].fair_us).sum();
+        let users: Vec<usize> = (0..self.users.len()).filter(|n| is_in(*n)).collect();
+        let got: f64 = users.iter().map(|n| self.users[*n].got_us).sum();
+        let fair: f64 = users.iter().map(|n| self.users[*n].fair_us).sum();
         Class {
             name,
-            users: users().count(),
-            waits: Waits::of(&self.sorted_waits_us(&is_in)),
+            waits: Waits::of(&self.sorted_waits_us(&users)),
+            users,
             ratio: (fair > 0.0).then_some(got / fair),
         }
     }
 
-    /// How long the tasks of these users waited, in microseconds, the shortest first. Users are given by their place.
-    pub fn sorted_waits_us(&self, is_in: impl Fn(usize) -> bool) -> Vec<u64> {
-        let of_class = self.waits.iter().filter(|(user, _)| is_in(*user));
+    /// How long the tasks of these users waited, in microseconds, the shortest first. Users are given by their places.
+    pub fn sorted_waits_us(&self, users: &[usize]) -> Vec<u64> {
+        let mut is_in = vec![false; self.users.len()];
+        for user in users {
+            is_in[*user] = true;
+        }
+        let of_class = self.waits.iter().filter(|(user, _)| is_in[*user]);
         let mut waits: Vec<u64> = of_class.map(|(_, wait)| *wait).collect();
         waits.sort_unstable();
         waits
