@@ -47,22 +47,36 @@ fn lanes(count: usize) -> Vec<LaneView> {
     (0..count).map(lane).collect()
 }
 
-/// Once for each claim. A tenth of the users runs something.
-#[divan::bench(
-    args = [1, 100, 10_000],
-    consts = [0, 1, 2, 3],
-)]
-fn grants<const POLICY: usize>(bencher: Bencher, count: usize) {
-    let policies = ["fifo", "fair", "weighted-groups", "priority-ageing"];
-    let policy = Policies::default()
-        .find(policies[POLICY])
-        .expect("built in");
+/// A tenth of the users runs something.
+fn grant(bencher: Bencher, policy: &str, count: usize) {
+    let policy = Policies::default().find(policy).expect("built in");
     let (views, mut running) = (lanes(count), Running::default());
     for view in views.iter().step_by(10) {
         running.add(view.lane, &view.group, &view.user, 3);
     }
     let lanes = Lanes::new(&views).running(&running).dice(7);
     bencher.bench(|| -> Vec<Grant> { policy.grant(black_box(&lanes), 1_000) });
+}
+
+/// Once for each claim.
+#[divan::bench(args = [1, 100, 10_000])]
+fn fifo_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "fifo", count);
+}
+
+#[divan::bench(args = [1, 100, 10_000])]
+fn fair_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "fair", count);
+}
+
+#[divan::bench(args = [1, 100, 10_000])]
+fn weighted_groups_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "weighted-groups", count);
+}
+
+#[divan::bench(args = [1, 100, 10_000])]
+fn priority_ageing_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "priority-ageing", count);
 }
 
 /// A claim of a thousand, and as many ends one by one.

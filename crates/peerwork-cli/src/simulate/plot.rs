@@ -4,7 +4,12 @@ use peerwork::simulate::{Class, Outcome, UserOutcome};
 use std::fmt::Write;
 
 const WIDTH: f64 = 1_040.0;
-const HEIGHT: f64 = 440.0;
+/// Of a panel.
+const TOP: f64 = 40.0;
+const HEIGHT: f64 = 330.0;
+/// From an axis to the first row of the legend, and from row to row.
+const UNDER_AXIS: f64 = 64.0;
+const ROW: f64 = 18.0;
 /// Points of a curve: more would not be seen.
 const POINTS: usize = 240;
 /// Told apart also by those who see few colours: M. Okabe, K. Ito, "Color universal design", 2008.
@@ -16,15 +21,15 @@ const WAIT_MIN_US: f64 = 1_000.0;
 /// Ratios above it are drawn at it.
 const RATIO_MAX: f64 = 2.0;
 
-/// A picture of 1040 by 440 points. Waits have a logarithmic axis in seconds.
+/// A picture, 1040 points wide. Waits have a logarithmic axis in seconds.
 pub(super) fn of(outcomes: &[Outcome]) -> String {
     let mut svg = String::new();
-    write!(
+    let height = TOP + HEIGHT + UNDER_AXIS + ROW * outcomes.len() as f64;
+    let _ = write!(
         svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-    )
-    .expect("a string takes everything");
+    );
     waits(&mut svg, outcomes);
     shares(&mut svg, outcomes);
     svg.push_str("</svg>\n");
@@ -97,9 +102,9 @@ impl Panel {
         );
     }
 
-    /// A line of the legend, the `n`th, from a place inside on.
-    fn key(self, svg: &mut String, at: (f64, f64), n: usize, text: &str, stroke: &Stroke) {
-        let (x, y) = (self.x(at.0), self.y(at.1) + 18.0 * n as f64);
+    /// An entry of the legend, under the axis: in a row of each policy, from some place across on.
+    fn key(self, svg: &mut String, across: f64, row: usize, text: &str, stroke: &Stroke) {
+        let (x, y) = (self.x(across), self.y(0.0) + UNDER_AXIS + ROW * row as f64);
         let (end, start, base) = (x + 28.0, x + 34.0, y + 4.0);
         let (colour, dash, text) = (stroke.colour, stroke.dash, escaped(text));
         let _ = write!(
@@ -135,9 +140,9 @@ fn drawn(outcome: &Outcome) -> Vec<Class> {
 fn waits(svg: &mut String, outcomes: &[Outcome]) {
     let panel = Panel {
         left: 70.0,
-        top: 40.0,
+        top: TOP,
         width: 560.0,
-        height: 330.0,
+        height: HEIGHT,
     };
     let longest = outcomes.iter().flat_map(|outcome| &outcome.waits);
     let longest = longest.map(|(_, wait)| *wait).max().unwrap_or(0) as f64;
@@ -160,9 +165,8 @@ fn waits(svg: &mut String, outcomes: &[Outcome]) {
         "wait for a slot (logarithmic)",
         "tasks that waited at most so long",
     );
-    let mut keys = 0;
     for (policy, outcome) in outcomes.iter().enumerate() {
-        for class in drawn(outcome) {
+        for (n, class) in drawn(outcome).into_iter().enumerate() {
             let waits = outcome.sorted_waits_us(&class.users);
             if waits.is_empty() {
                 continue;
@@ -179,8 +183,7 @@ fn waits(svg: &mut String, outcomes: &[Outcome]) {
                 "all" => outcome.policy.clone(),
                 class => format!("{}, {class} users", outcome.policy),
             };
-            panel.key(svg, (0.02, 0.95), keys, &text, &stroke);
-            keys += 1;
+            panel.key(svg, 0.5 * n as f64, policy, &text, &stroke);
         }
     }
 }
@@ -188,9 +191,9 @@ fn waits(svg: &mut String, outcomes: &[Outcome]) {
 fn shares(svg: &mut String, outcomes: &[Outcome]) {
     let panel = Panel {
         left: 710.0,
-        top: 40.0,
+        top: TOP,
         width: 300.0,
-        height: 330.0,
+        height: HEIGHT,
     };
     for percent in [0, 50, 100] {
         panel.tick_across(svg, f64::from(percent) / 100.0, &format!("{percent} %"));
@@ -225,7 +228,7 @@ fn shares(svg: &mut String, outcomes: &[Outcome]) {
         let points: Vec<_> = (0..=POINTS).map(point).collect();
         panel.curve(svg, &points, &stroke);
         let text = format!("{} (Jain {:.3})", outcome.policy, outcome.jain);
-        panel.key(svg, (0.04, 0.95), policy, &text, &stroke);
+        panel.key(svg, 0.0, policy, &text, &stroke);
     }
 }
 
@@ -268,7 +271,7 @@ mod tests {
             let (x, y) = point.split_once(',').unwrap();
             let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
             assert!(
-                (0.0..=WIDTH).contains(&x) && (0.0..=HEIGHT).contains(&y),
+                (0.0..=WIDTH).contains(&x) && (TOP..=TOP + HEIGHT).contains(&y),
                 "{point}"
             );
         }

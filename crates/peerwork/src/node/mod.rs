@@ -188,7 +188,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Which lanes get the next free slots; by default first in, first out by priority.
+    /// Which lanes get the next free slots; by default first in, first out by priority. See [`crate::policy`].
     pub fn policy(mut self, policy: impl Policy + 'static) -> Self {
         self.policy = Box::new(policy);
         self
