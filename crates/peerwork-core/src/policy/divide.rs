@@ -145,7 +145,7 @@ mod tests {
 
     /// Slots end one by one, of whom is drawn, and are divided again.
     fn averages(weights: &[u32], slots: usize, seed: u64) -> Vec<f64> {
-        const STEPS: usize = 60_000;
+        const STEPS: usize = 30_000;
         let mut parties: Vec<_> = weights.iter().map(|weight| party(*weight, 0)).collect();
         let mut dice = Dice::new(seed);
         let mut sums = vec![0; weights.len()];
@@ -186,7 +186,7 @@ mod tests {
                 let average = alike.iter().sum::<f64>() / alike.len() as f64;
                 let target = slots as f64 * f64::from(*weight) / f64::from(all);
                 let error = (average - target).abs() / target;
-                assert!(error < 0.05, "{weights:?}: {average} instead of {target}");
+                assert!(error < 0.06, "{weights:?}: {average} instead of {target}");
             }
         }
     }
