@@ -3,9 +3,10 @@
 //! `cargo bench -p peerwork-bench`
 
 use divan::{Bencher, black_box};
+use peerwork_core::policy::{Policies, Running};
 use peerwork_core::{
-    Credits, Event, Fifo, Grant, KindKey, LaneId, LaneView, Mono, Name, Policy, Rank, Rules,
-    Status, Task, Timestamp, Transition, Work, decide,
+    Credits, Event, Grant, KindKey, LaneId, LaneView, Lanes, Mono, Name, Rank, Rules, Status, Task,
+    Timestamp, Transition, Work, decide,
 };
 use uuid::Uuid;
 
@@ -36,7 +37,7 @@ fn decide_one(bencher: Bencher, status: Status) {
 fn lanes(count: usize) -> Vec<LaneView> {
     let lane = |n: usize| LaneView {
         lane: LaneId(Uuid::from_u128(n as u128)),
-        group: Name::default(),
+        group: Name::new("group", &(n % 100).to_string()).expect("a short name"),
         user: Name::new("user", &n.to_string()).expect("a short name"),
         work: Work::Run,
         rank: Rank::new(Status::Queued, 0),
@@ -46,11 +47,36 @@ fn lanes(count: usize) -> Vec<LaneView> {
     (0..count).map(lane).collect()
 }
 
+/// A tenth of the users runs something.
+fn grant(bencher: Bencher, policy: &str, count: usize) {
+    let policy = Policies::default().find(policy).expect("built in");
+    let (views, mut running) = (lanes(count), Running::default());
+    for view in views.iter().step_by(10) {
+        running.add(view.lane, &view.group, &view.user, 3);
+    }
+    let lanes = Lanes::new(&views).running(&running).dice(7);
+    bencher.bench(|| -> Vec<Grant> { policy.grant(black_box(&lanes), 1_000) });
+}
+
 /// Once for each claim.
 #[divan::bench(args = [1, 100, 10_000])]
 fn fifo_grants(bencher: Bencher, count: usize) {
-    let lanes = lanes(count);
-    bencher.bench(|| -> Vec<Grant> { Fifo.grant(black_box(&lanes), 1_000) });
+    grant(bencher, "fifo", count);
+}
+
+#[divan::bench(args = [1, 100, 10_000])]
+fn fair_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "fair", count);
+}
+
+#[divan::bench(args = [1, 100, 10_000])]
+fn weighted_groups_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "weighted-groups", count);
+}
+
+#[divan::bench(args = [1, 100, 10_000])]
+fn priority_ageing_grants(bencher: Bencher, count: usize) {
+    grant(bencher, "priority-ageing", count);
 }
 
 /// A claim of a thousand, and as many ends one by one.

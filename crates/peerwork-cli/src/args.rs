@@ -2,7 +2,9 @@
 
 use crate::exit::EXIT_CODES;
 use crate::setting_args::SettingCommand;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use peerwork::simulate::Workload;
 use peerwork::{State, TaskId};
 use std::path::PathBuf;
 
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     /// Settings: limits, starts per second, weights and gates of groups, users and kinds
     #[command(subcommand, after_help = EXIT_CODES)]
     Setting(SettingCommand),
+    /// Try policies on a workload, in virtual time and without a database: who waits how long, who gets what
+    #[command(after_help = EXIT_CODES)]
+    Simulate(SimulateArgs),
     /// Watch real work survive: node processes that are drained and killed, tasks that are paused, moved and deleted
     Demo(DemoArgs),
     /// One node of the demo
@@ -211,6 +216,58 @@ pub(crate) struct WaitArgs {
     /// Give up after so many seconds (exit code 6)
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+}
+
+/// Try policies on a workload.
+///
+/// Plays a trace of tasks through for each policy: a recorded one, or one that is made up. Says how long tasks waited, what users got
+/// to their fair share (Jain's index: 1 is fair), and which part of the usable slots was used. docs/policies.md says more.
+#[derive(Clone, Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct SimulateArgs {
+    /// fifo, fair, weighted-groups[=WEIGHT], priority-ageing[=TIME]; repeat it to compare [default: fifo, fair, weighted-groups]
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Vec<String>,
+    /// What is made up
+    #[arg(long, value_name = "NAME", default_value = Workload::HeavyLight.name(), conflicts_with = "trace",
+        value_parser = PossibleValuesParser::new(Workload::ALL.map(Workload::name)))]
+    pub workload: String,
+    /// A recorded trace: a JSON object a line, with at_ms, length_ms, and perhaps user, group, priority
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Slots of the cluster
+    #[arg(long, default_value_t = 16, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub slots: u32,
+    /// Nodes that they are divided among
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub nodes: u32,
+    /// How long a node uses what it has seen of the lanes; 0: it always sees everything
+    #[arg(long, default_value_t = 500, value_name = "MILLISECONDS")]
+    pub snapshot_age_ms: u64,
+    /// Users that are made up [default: 100, or 2000 of many-users]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub users: Option<u32>,
+    /// Groups over which the heavy user spreads, or many users do
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub groups: u32,
+    /// Tasks of the heavy user, or of all
+    #[arg(long, default_value_t = 100_000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    pub tasks: u32,
+    /// How long a task takes on average
+    #[arg(long, default_value_t = 1_000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub length_ms: u64,
+    /// A weight, user:NAME=WEIGHT or group:NAME=WEIGHT; repeat it for several
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight: Vec<String>,
+    /// The same seed gives the same figures
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub seed: u64,
+    /// As --output json
+    #[arg(long)]
+    pub json: bool,
+    /// Draw waits and shares into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Watch real work survive.

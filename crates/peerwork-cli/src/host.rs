@@ -1,6 +1,7 @@
 //! Who offers the commands: the binary `peerwork`, or a service with its own kinds and its own database.
 
-use peerwork::{Database, NodeBuilder};
+use peerwork::policy::Policies;
+use peerwork::{Database, NodeBuilder, Policy};
 use std::fmt;
 
 type Setup = Box<dyn FnOnce(NodeBuilder) -> NodeBuilder + Send + Sync>;
@@ -10,6 +11,7 @@ pub struct Host {
     pub(crate) name: String,
     pub(crate) database: Option<Database>,
     pub(crate) node: Option<Setup>,
+    pub(crate) policies: Policies,
     /// The binary of this crate: only it can start itself as a node of the demo.
     pub(crate) is_program: bool,
 }
@@ -21,6 +23,7 @@ impl Host {
             name: name.into(),
             database: None,
             node: None,
+            policies: Policies::default(),
             is_program: false,
         }
     }
@@ -45,6 +48,12 @@ impl Host {
         setup: impl FnOnce(NodeBuilder) -> NodeBuilder + Send + Sync + 'static,
     ) -> Self {
         self.node = Some(Box::new(setup));
+        self
+    }
+
+    /// Offers a policy of the service's own to `simulate --policy`, under this name.
+    pub fn policy(mut self, name: impl Into<String>, policy: impl Policy + 'static) -> Self {
+        self.policies.register(name, policy);
         self
     }
 }

@@ -1,4 +1,4 @@
-//! The `peerwork` commands: look at tasks and steer them, migrate, and a demo.
+//! The `peerwork` commands: look at tasks and steer them, migrate, try policies, and a demo.
 #![doc = include_str!("../README.md")]
 
 mod args;
@@ -11,6 +11,7 @@ mod output;
 mod parse;
 mod setting_args;
 mod signals;
+mod simulate;
 
 pub use exit::Exit;
 pub use host::Host;

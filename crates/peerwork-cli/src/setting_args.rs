@@ -14,6 +14,20 @@ pub(crate) enum SettingCommand {
     Open(ScopeArgs),
     /// Take everything back that is set
     Clear(ScopeArgs),
+    /// Choose the policy of all nodes
+    Policy(PolicyArgs),
+}
+
+/// Which policy: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PolicyArgs {
+    /// A built-in one (fifo, fair, weighted-groups=5, priority-ageing=60s), or the name by which nodes know another
+    #[arg(value_name = "POLICY")]
+    pub policy: Option<String>,
+    /// None for all: each node has its own
+    #[arg(long)]
+    pub own: bool,
 }
 
 /// What it is for: a group, a user, a user in a group, a kind, or everything.

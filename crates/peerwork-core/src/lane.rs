@@ -74,6 +74,11 @@ impl Rank {
         i16::try_from(priority).unwrap_or(if priority < 0 { i16::MIN } else { i16::MAX })
     }
 
+    /// Whether it is of a task that resumes: those go before all others.
+    pub fn is_resuming(self) -> bool {
+        self.0 <= Self::NOT_RESUMING / 2
+    }
+
     /// The rank of a task with `priority` (smaller is sooner) that enters `status`.
     pub fn new(status: Status, priority: i16) -> Self {
         let class = if status == Status::Resuming {
@@ -105,7 +110,9 @@ mod tests {
         assert!(Rank::new(Status::Queued, -1) < Rank::new(Status::Queued, 0));
         for status in [Status::Resuming, Status::Queued] {
             for priority in [i16::MIN, -1, 0, 1, i16::MAX] {
-                assert_eq!(Rank::new(status, priority).priority(), priority);
+                let rank = Rank::new(status, priority);
+                assert_eq!(rank.priority(), priority);
+                assert_eq!(rank.is_resuming(), status == Status::Resuming);
             }
         }
     }

@@ -15,8 +15,9 @@
 //! | whom the death of a node counts against | [`blame`] |
 //! | how many tasks a node may claim | [`Credits`] |
 //! | how many nodes may follow one wake-up | [`crowd`] |
-//! | which lanes go next | [`Policy`] |
 //! | what is limited or gated, and what follows for a claim | [`Setting`], [`Rooms`], [`LimitBook`] |
+//! | which lanes go next | [`Policy`], [`policy`] |
+//! | what a policy would do with a workload | [`simulate`] |
 //! | how often something costly is asked | [`Pace`] |
 //! | how densely hints are sent and followed | [`Spacing`] |
 //! | what a node knows of the lanes, and from where on it claims | [`LaneBook`], [`Frontier`] |
@@ -26,6 +27,7 @@ mod bounds;
 mod credits;
 pub mod crowd;
 mod decide;
+mod dice;
 mod frontier;
 mod ids;
 mod lane;
@@ -35,8 +37,9 @@ pub mod lifecycle;
 mod limits;
 mod name;
 mod pace;
-mod policy;
+pub mod policy;
 mod rules;
+pub mod simulate;
 mod spacing;
 mod status;
 mod task;
@@ -45,6 +48,7 @@ mod time;
 pub use bounds::*;
 pub use credits::Credits;
 pub use decide::{Event, Refused, Transition, decide};
+pub use dice::Dice;
 pub use frontier::{Frontier, Reach};
 pub use ids::{NodeId, OperationId, RunId, TaskId};
 pub use lane::{KindKey, LaneId, Rank};
@@ -56,7 +60,7 @@ pub use limits::{
 };
 pub use name::{Name, NameError};
 pub use pace::Pace;
-pub use policy::{Fifo, Grant, LaneView, Policy};
+pub use policy::{Fifo, Grant, LaneView, Lanes, Policy};
 pub use rules::{OnExhausted, OnNodeDeath, OnPauseDeadline, OnUnreachable, Retry, Rules};
 pub use spacing::Spacing;
 pub use status::{Place, State, Status, Work};

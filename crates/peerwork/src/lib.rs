@@ -36,9 +36,10 @@ pub use kind::{TaskKind, Untyped};
 pub use machine::Machine;
 pub use node::{DrainReport, Node, NodeBuilder};
 pub use peerwork_core::{
-    Fifo, Gate, Grant, LaneView, LeaseTimes, NodeId, OnExhausted, OnNodeDeath, OnPauseDeadline,
-    OnUnreachable, OperationId, Policy, Ramp, Rate, Refused, Retry, Rules, RunId, Scope, Setting,
-    SettingChange, State, Status, Task, TaskId, Timestamp,
+    Dice, Fifo, Gate, Grant, LaneId, LaneView, Lanes, LeaseTimes, Name, NodeId, OnExhausted,
+    OnNodeDeath, OnPauseDeadline, OnUnreachable, OperationId, Policy, Ramp, Rank, Rate, Refused,
+    Retry, Rules, RunId, Scope, Setting, SettingChange, State, Status, Task, TaskId, Timestamp,
+    policy, simulate,
 };
 pub use peerwork_store::{
     Config, Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, SettingRow, Tally,

@@ -11,7 +11,7 @@ use crate::place::Place;
 use crate::report::{Report, Round};
 use crate::target::Target;
 use anyhow::ensure;
-use peerwork::{Fifo, Grant, LaneView, Policy};
+use peerwork::{Fifo, Grant, LaneView, Lanes, Policy};
 
 /// The group that is never granted.
 const GATED: &str = "gated";
@@ -20,9 +20,10 @@ const GATED: &str = "gated";
 struct Gate;
 
 impl Policy for Gate {
-    fn grant(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+    fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         let open = lanes.iter().filter(|lane| lane.group.as_str() != GATED);
-        Fifo.grant(&open.cloned().collect::<Vec<_>>(), free)
+        let open: Vec<LaneView> = open.cloned().collect();
+        Fifo.grant(&lanes.only(&open), free)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::exit::{Exit, Trouble};
 use crate::host::Host;
 use crate::output::Output;
 use crate::parse::{NoCommand, parse};
+use crate::simulate;
 use peerwork::Client;
 use std::ffi::OsString;
 use steer::Steer;
@@ -57,6 +58,7 @@ async fn dispatch(cli: Cli, host: Host) -> Result<Exit, Trouble> {
             let client = connect::client(&cli.connection, &host).await?;
             setting::run(&client, command, output).await
         }
+        Command::Simulate(args) => simulate::run(args, host.policies, output).await,
         Command::Demo(args) if host.is_program => demo::run(args, &cli.connection, output).await,
         Command::DemoNode(args) if host.is_program => demo::run_node(args, &cli.connection).await,
         Command::Demo(_) | Command::DemoNode(_) => Err(Trouble::new(

@@ -22,6 +22,12 @@ pub(super) async fn run(
         }
         SettingCommand::Open(scope) => carry_out(of(client, &scope)?.open()).await?,
         SettingCommand::Clear(scope) => carry_out(of(client, &scope)?.clear()).await?,
+        SettingCommand::Policy(args) => {
+            let chosen = client.choose_policy(args.policy.as_deref()).await;
+            chosen.map_err(|error| trouble(&error))?;
+            output.remark("nodes follow within a second or two; one that does not know it keeps its own and logs that");
+            return Ok(Exit::Done);
+        }
     }
     output.remark("in force on all nodes");
     Ok(Exit::Done)

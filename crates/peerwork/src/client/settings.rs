@@ -2,6 +2,7 @@
 
 use super::Client;
 use crate::{Error, Result};
+use peerwork_core::policy::{Policies, UnknownPolicy};
 use peerwork_core::{Name, NameError, Ramp, Rate, Scope, SettingChange, Timestamp};
 use peerwork_store::{Config, Hint};
 use std::future::{Future, IntoFuture};
@@ -66,6 +67,40 @@ impl Client {
             changes: Vec::new(),
             mistake: None,
         }
+    }
+
+    /// Chooses the policy of all nodes, by the text of a [built-in one](crate::policy::Policies) or by the
+    /// [name](crate::NodeBuilder::named_policy) that nodes know one of your own by; none: each node has its own again.
+    ///
+    /// Nodes follow within a second or two, without a restart. A node that does not know the name keeps its own policy, and logs a
+    /// warning. Dropping the future abandons the answer, not the choice.
+    ///
+    /// # Errors
+    /// [`is_invalid`](Error::is_invalid) for a built-in policy with a setting that it does not take, and for an empty or too long name.
+    pub async fn choose_policy(&self, policy: Option<&str>) -> Result<()> {
+        if self.user.is_some() {
+            return Err(Error::invalid(
+                "choose a policy: this client is limited to one user's tasks; use one without that limit".to_owned(),
+            ));
+        }
+        if let Some(text) = policy {
+            let name = Name::new("policy", text)?;
+            if name.as_str().is_empty() {
+                return Err(Error::invalid(
+                    "choose a policy: it has no name; to have none, give none".to_owned(),
+                ));
+            }
+            // A name that is not built in may be known to nodes.
+            if let Err(error @ UnknownPolicy::Setting { .. }) = Policies::default().find(text) {
+                return Err(Error::invalid(format!("choose a policy: {error}")));
+            }
+        }
+        self.inner
+            .store
+            .set_policy(policy.map(str::to_owned))
+            .await?;
+        self.inner.hub.tell(Hint::ALL);
+        Ok(())
     }
 
     /// All that is set.

@@ -205,15 +205,10 @@ impl Claimer {
     }
 
     async fn claim(&mut self, work: Work, free: usize) -> peerwork_store::Result<Got> {
-        let (core, mut left) = (self.core.clone(), free);
+        let core = self.core.clone();
         core.ask_about_limits().await?;
         let offer = core.offer(work, self.book.lanes(work));
-        let mut grants = core.policy.grant(&offer.lanes, free);
-        grants.retain_mut(|grant| {
-            grant.tasks = grant.tasks.min(left);
-            left -= grant.tasks;
-            grant.tasks > 0
-        });
+        let grants = core.grants(&offer.lanes, free);
         let parts = core.parts(work, &offer, grants);
         let (kinds, version) = (offer.kinds, offer.version);
         if parts.iter().all(|part| part.grants.is_empty()) {

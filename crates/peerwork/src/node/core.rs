@@ -1,5 +1,6 @@
 //! What all parts of a node share: the store, the lease, the runs, the writers.
 
+use super::chooser::Chooser;
 use super::lease::Lease;
 use super::limits::{Limits, Names};
 use super::registry::Registry;
@@ -10,7 +11,7 @@ use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
 use futures_util::FutureExt;
 use peerwork_core::crowd::{self, Restraint};
-use peerwork_core::{BATCH_MAX, Credits, Mono, Name, Policy, Rules, RunId, State, TaskId, Work};
+use peerwork_core::{BATCH_MAX, Credits, Mono, Name, Rules, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,7 +31,7 @@ pub(crate) struct Core {
     pub store: Arc<dyn Store>,
     pub client: Arc<Inner>,
     pub registry: Registry,
-    pub policy: Box<dyn Policy>,
+    pub chooser: Chooser,
     pub lease: Lease,
     pub limits: Limits,
     pub runs: Mutex<BTreeMap<TaskId, Held>>,

@@ -49,6 +49,10 @@ impl Names {
         })
     }
 
+    pub fn group_and_user(&self) -> (&Name, &Name) {
+        (&self.group, &self.user)
+    }
+
     fn whose(&self) -> Whose {
         Whose {
             group: self.group.clone(),
@@ -78,7 +82,7 @@ pub(super) struct Part {
 }
 
 impl Limits {
-    fn book(&self) -> MutexGuard<'_, LimitBook> {
+    pub fn book(&self) -> MutexGuard<'_, LimitBook> {
         self.book.lock().expect("no panic under the lock")
     }
 
@@ -108,7 +112,7 @@ impl Limits {
     }
 
     /// The database's time, as far as it is known: never ahead of it, while its clock is not set back.
-    fn time(&self, at: Mono) -> Timestamp {
+    pub fn time(&self, at: Mono) -> Timestamp {
         let seen = *self.seen.lock().expect("no panic under the lock");
         let Some((now, since)) = seen else {
             return Timestamp(0);
@@ -135,6 +139,7 @@ impl Core {
         let now = self.store.now().await?;
         self.limits.saw(now, self.client.env.now());
         let config = self.store.config().await?;
+        self.chooser.load(&config);
         let unsettled = config.settings.iter();
         let unsettled = unsettled.filter_map(|row| Some((row.scope.clone(), row.unsettled?)));
         *self

@@ -13,6 +13,7 @@
 //! | `limits` | what is limited and gated, as the node knows it |
 
 mod beat;
+mod chooser;
 mod claimer;
 mod core;
 mod drain;
@@ -32,8 +33,10 @@ use crate::batch::Batcher;
 use crate::client::{Client, Inner, Migrate, prepare};
 use crate::hub::Hub;
 use crate::{Database, Env, Error, Handler, Result, TaskError};
+use chooser::Chooser;
 use core::{Count, Slots};
 use lease::Lease;
+use peerwork_core::policy::Policies;
 use peerwork_core::{Credits, Fifo, LeaseTimes, NodeId, Policy, Rules, TaskId};
 use peerwork_store::{Hint, NodeCard, Store};
 use registry::Registry;
@@ -119,7 +122,8 @@ impl Drop for Node {
 pub struct NodeBuilder {
     database: Database,
     registry: Registry,
-    policy: Box<dyn Policy>,
+    policy: Arc<dyn Policy>,
+    policies: Policies,
     env: Env,
     label: Option<String>,
     slots: usize,
@@ -135,7 +139,8 @@ impl NodeBuilder {
         Self {
             database,
             registry: Registry::default(),
-            policy: Box::new(Fifo),
+            policy: Arc::new(Fifo),
+            policies: Policies::default(),
             env: Env::system(),
             label: None,
             slots: 16,
@@ -190,9 +195,16 @@ impl NodeBuilder {
         self
     }
 
-    /// Which lanes get the next free slots; by default first in, first out by priority.
+    /// Which lanes get the next free slots, unless another policy is [chosen for all nodes](Client::choose_policy); by default first
+    /// in, first out by priority. See [`crate::policy`].
     pub fn policy(mut self, policy: impl Policy + 'static) -> Self {
-        self.policy = Box::new(policy);
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// A policy of your own that can be [chosen for all nodes](Client::choose_policy) under this name, besides the built-in ones.
+    pub fn named_policy(mut self, name: &str, policy: impl Policy + 'static) -> Self {
+        self.policies.register(name, policy);
         self
     }
 
@@ -260,7 +272,7 @@ impl NodeBuilder {
         let core = Arc::new(Core {
             client: Inner::new(self.database.clone(), store.clone(), self.env.clone(), hub),
             registry: self.registry,
-            policy: self.policy,
+            chooser: Chooser::new(self.policy, self.policies),
             lease: Lease::new(times, card.id, sent),
             limits: limits::Limits::default(),
             runs: Mutex::default(),

@@ -121,7 +121,7 @@ async fn ga_15_eight_nodes_run_each_task_once_and_log_no_warning(place: Place) {
 struct NewestLaneFirst;
 
 impl Policy for NewestLaneFirst {
-    fn grant(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+    fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         let mut lanes: Vec<_> = lanes.iter().collect();
         lanes.sort_by_key(|lane| std::cmp::Reverse(lane.since));
         let tasks = free.div_ceil(lanes.len().max(1));

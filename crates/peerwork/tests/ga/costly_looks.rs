@@ -154,7 +154,7 @@ impl Handler for Steady {
 struct Modest;
 
 impl Policy for Modest {
-    fn grant(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+    fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         Fifo.grant(lanes, free.min(10))
     }
 }

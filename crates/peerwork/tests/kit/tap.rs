@@ -25,6 +25,7 @@ pub struct Tap {
     calls: watch::Sender<BTreeMap<&'static str, usize>>,
     stops: Mutex<Vec<Stop>>,
     errors: Mutex<Vec<(&'static str, Way)>>,
+    panics: Mutex<Vec<&'static str>>,
     is_cut: AtomicBool,
     /// What each call takes, in milliseconds.
     delay_ms: AtomicU64,
@@ -63,6 +64,7 @@ impl Tap {
             calls: watch::Sender::default(),
             stops: Mutex::default(),
             errors: Mutex::default(),
+            panics: Mutex::default(),
             is_cut: AtomicBool::new(false),
             delay_ms: AtomicU64::new(0),
             delays: Mutex::default(),
@@ -108,6 +110,12 @@ impl Tap {
         self.errors.lock().unwrap().push((call, Way::Back));
     }
 
+    /// Lets the next call of this name panic; nothing is done.
+    #[allow(dead_code)] // not every program of tests needs it
+    pub fn panic(&self, call: &'static str) {
+        self.panics.lock().unwrap().push(call);
+    }
+
     /// While it is cut, every call fails, and nothing is done.
     pub fn cut(&self, is_cut: bool) {
         self.is_cut.store(is_cut, Ordering::SeqCst);
@@ -143,6 +151,12 @@ impl Tap {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await; // fault: a slow database
         }
         self.wait(call, Way::There).await;
+        let panics = {
+            let mut panics = self.panics.lock().unwrap();
+            let at = panics.iter().position(|panics| *panics == call);
+            at.map(|at| panics.remove(at)).is_some()
+        };
+        assert!(!panics, "{call}: a panic of this test");
         self.error(call, Way::There, ErrorKind::Transient)?;
         let answer = answer.await;
         let delay = self.delays.lock().unwrap().get(call).copied();

@@ -1,7 +1,7 @@
 //! A queue of the user's own, for runs and for cleanups: the original's `WithPendingRunQueue` and `WithPendingDelQueue`.
 
 use crate::kit::Place;
-use peerwork::{Fifo, Grant, LaneView, NodeBuilder, Policy};
+use peerwork::{Fifo, Grant, LaneView, Lanes, NodeBuilder, Policy};
 use peerwork_core::Work;
 
 /// Which of a node's queues are the user's own.
@@ -39,7 +39,7 @@ impl Queues {
 }
 
 impl Policy for Queues {
-    fn grant(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+    fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
         let own = match lanes.first().map(|lane| lane.work) {
             Some(Work::Run) => self.run,
             Some(Work::Cleanup) => self.delete,

@@ -1,0 +1,95 @@
+//! Policies on nodes that run: chosen for all of them, given up again, and bad ones.
+
+use crate::kit::{Place, Puppet, Stage};
+use peerwork::{Client, Grant, Handler, Lanes, Node, Policy};
+
+on_every_database!(
+    ga_24_users_share_by_the_policy_that_is_chosen_for_all_nodes,
+    a_policy_that_no_node_knows_leaves_each_its_own,
+    a_policy_that_panics_is_made_good,
+);
+
+async fn create(client: &Client, user: &str, n: usize) {
+    // Under a limit nothing is read ahead.
+    let drafts = (0..n).map(|_| Puppet::task(String::new()).user(user).group("maths"));
+    client.create_many(drafts).await.unwrap();
+}
+
+/// A node on which two tasks of ann run, while two more of hers and then one of bob's wait.
+async fn busy(place: &Place, stage: &Stage) -> (Node, Client) {
+    let client = place.client().await;
+    client.group("maths").limit(2).await.unwrap();
+    let node = place.node().register(stage.puppet("a")).slots(8);
+    let node = node.start().await.unwrap();
+    create(&client, "ann", 4).await;
+    (node, client)
+}
+
+async fn ga_24_users_share_by_the_policy_that_is_chosen_for_all_nodes(place: Place) {
+    let stage = Stage::new();
+    let (node, client) = busy(&place, &stage).await;
+    let mut running = stage.take(2).await;
+    client.choose_policy(Some("fair")).await.unwrap();
+    // From within: what other processes create is seen after half a second.
+    create(&node.client(), "bob", 2).await;
+    running.remove(0).finish(0).await;
+    let bobs = stage.next().await;
+    assert_eq!(bobs.user, "bob", "he has nothing, and she has one");
+    client.choose_policy(None).await.unwrap();
+    bobs.finish(0).await;
+    let next = stage.next().await;
+    assert_eq!(next.user, "ann", "first in, first out again");
+    running.push(next);
+    finish_all(&stage, running, 2).await;
+    node.drain().await;
+}
+
+async fn a_policy_that_no_node_knows_leaves_each_its_own(place: Place) {
+    let stage = Stage::new();
+    let (node, client) = busy(&place, &stage).await;
+    let mut running = stage.take(2).await;
+    client.choose_policy(Some("of old")).await.unwrap();
+    let wrong = client.choose_policy(Some("fair=3")).await.unwrap_err();
+    assert!(wrong.is_invalid(), "{wrong}");
+    assert!(
+        client
+            .choose_policy(Some(""))
+            .await
+            .unwrap_err()
+            .is_invalid()
+    );
+    create(&client, "bob", 1).await;
+    running.remove(0).finish(0).await;
+    let next = stage.next().await;
+    assert_eq!(next.user, "ann");
+    running.push(next);
+    finish_all(&stage, running, 2).await;
+    node.drain().await;
+}
+
+struct Panics;
+
+impl Policy for Panics {
+    fn grant(&self, _: &Lanes<'_>, _: usize) -> Vec<Grant> {
+        panic!("a policy of this test");
+    }
+}
+
+async fn a_policy_that_panics_is_made_good(place: Place) {
+    let stage = Stage::new();
+    let node = place.node().register(stage.puppet("a")).policy(Panics);
+    let node = node.start().await.unwrap();
+    create(&node.client(), "ann", 1).await;
+    stage.next().await.finish(0).await;
+    node.drain().await;
+}
+
+/// Finishes what runs, and so many more that follow.
+async fn finish_all(stage: &Stage, running: Vec<crate::kit::Actor>, more: usize) {
+    for actor in running {
+        actor.finish(0).await;
+    }
+    for _ in 0..more {
+        stage.next().await.finish(0).await;
+    }
+}
