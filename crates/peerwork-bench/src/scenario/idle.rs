@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// Nodes of this process.
 const NODES: [usize; 2] = [1, 10];
 
-/// Until the nodes know each other, and their statements are prepared.
-const SETTLES_IN: Duration = Duration::from_secs(2);
+/// Until the nodes know each other, each has beaten once, and their statements are prepared.
+const SETTLES_IN: Duration = Duration::from_secs(5);
 
 /// A look a second, and a beat every three: what one node asks if it does nothing besides.
 const LEAST: f64 = 1.0 + 1.0 / 3.0;
