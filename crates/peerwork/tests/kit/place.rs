@@ -220,7 +220,9 @@ impl Sql {
     }
 }
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
+    "config",
+    "setting",
     "task",
     "ready",
     "running",

@@ -15,13 +15,14 @@ async fn create(client: &Client, user: &str, n: usize) {
     client.create_many(drafts).await.unwrap();
 }
 
-/// A node on which two tasks of ann run, while two more of hers and then one of bob's wait.
+/// A node on which two tasks of ann run, while two more of hers and two of bob's wait. It has seen both lanes.
 async fn busy(place: &Place, stage: &Stage) -> (Node, Client) {
     let client = place.client().await;
     client.group("maths").limit(2).await.unwrap();
+    create(&client, "ann", 4).await;
+    create(&client, "bob", 2).await;
     let node = place.node().register(stage.puppet("a")).slots(8);
     let node = node.start().await.unwrap();
-    create(&client, "ann", 4).await;
     (node, client)
 }
 
@@ -30,8 +31,6 @@ async fn ga_24_users_share_by_the_policy_that_is_chosen_for_all_nodes(place: Pla
     let (node, client) = busy(&place, &stage).await;
     let mut running = stage.take(2).await;
     client.choose_policy(Some("fair")).await.unwrap();
-    // From within: what other processes create is seen after half a second.
-    create(&node.client(), "bob", 2).await;
     running.remove(0).finish(0).await;
     let bobs = stage.next().await;
     assert_eq!(bobs.user, "bob", "he has nothing, and she has one");
@@ -58,12 +57,11 @@ async fn a_policy_that_no_node_knows_leaves_each_its_own(place: Place) {
             .unwrap_err()
             .is_invalid()
     );
-    create(&client, "bob", 1).await;
     running.remove(0).finish(0).await;
     let next = stage.next().await;
     assert_eq!(next.user, "ann");
     running.push(next);
-    finish_all(&stage, running, 2).await;
+    finish_all(&stage, running, 3).await;
     node.drain().await;
 }
 
