@@ -373,4 +373,25 @@ async fn settings_are_set_listed_and_cleared() {
     nowhere.assert_error(2, "--everything");
     let senseless = place.run("setting set --everything --limit 5").await;
     senseless.assert_error(2, "slots");
+    let forever = "setting gate --everything --reason ever --seconds 18446744073709551615";
+    place.run(forever).await.assert_error(2, "--seconds");
+}
+
+#[tokio::test]
+async fn a_policy_is_chosen_shown_and_given_up() {
+    let place = Place::new().await;
+    place.run("setting policy fair").await.assert_done();
+    let listed = place.run("setting list").await;
+    assert!(
+        listed.err.contains("the policy of all nodes is fair"),
+        "{listed:?}"
+    );
+    place
+        .run("setting policy fair=3")
+        .await
+        .assert_error(2, "its name alone");
+    place.run("setting policy --own").await.assert_done();
+    let listed = place.run("setting list").await;
+    assert!(!listed.err.contains("policy"), "{listed:?}");
+    place.run("setting policy").await.assert_error(2, "--own");
 }

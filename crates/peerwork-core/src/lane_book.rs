@@ -72,9 +72,13 @@ impl LaneBook {
         self.frontier.heard(lane, view.rank);
         self.asked_heads = false;
         self.recent.insert(lane);
+        let latest = self.latest;
         let shown = self.lanes_mut(view.work);
         if let Some(known) = shown.iter_mut().find(|known| known.lane == lane) {
-            known.rank = known.rank.min(view.rank);
+            if view.rank < known.rank {
+                // Its first task is another one now, and new.
+                (known.rank, known.since) = (view.rank, latest);
+            }
             match self.announced.get_mut(&lane) {
                 Some(announced) => *announced += tasks,
                 None => self.is_fruitful = true,

@@ -56,7 +56,7 @@ pub use lane_book::LaneBook;
 pub use lease::{Beat, BeatAnswer, Heard, LeaseTimes, Pulse, Watch};
 pub use limits::{
     Bound, Bounds, Gate, LimitBook, Ramp, Rate, Rooms, SETTINGS_MAX, SETTLE_MS, Scope, ScopeKey,
-    ScopeSort, Setting, SettingChange, Whose,
+    ScopeSort, Setting, SettingChange, WEIGHT_MAX, Whose, within_slots,
 };
 pub use name::{Name, NameError};
 pub use pace::Pace;

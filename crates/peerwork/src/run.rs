@@ -62,6 +62,8 @@ struct ControlState {
     unwritten: bool,
     /// Whether it has shown progress since somebody last asked.
     moved: bool,
+    /// Whether it was told to stop, and that was taken back, since it saved last: its handler may be on its way out all the same.
+    taken_back: bool,
     /// Whether the handler's future has ended.
     over: bool,
 }
@@ -128,7 +130,13 @@ impl Control {
         if state.reason == Some(reason) {
             state.reason = None;
             state.told = None;
+            state.taken_back = true;
         }
+    }
+
+    /// Whether an error of its handler is the answer to what was taken back meanwhile.
+    pub fn was_taken_back(&self) -> bool {
+        self.state().taken_back
     }
 
     /// Waits until it is told to stop.
@@ -170,7 +178,10 @@ impl Control {
 
     /// A checkpoint is durable.
     pub fn has_saved(&self) {
-        self.state().moved = true;
+        let mut state = self.state();
+        state.moved = true;
+        state.taken_back = false;
+        drop(state);
         self.saved.notify_one();
     }
 
@@ -375,3 +386,21 @@ pub(crate) const SAVE_AGAIN: Duration = Duration::from_millis(100);
 
 /// Tasks that one page of a count reads.
 pub(crate) const COUNT_PAGE: usize = PAGE_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_was_taken_back_is_remembered_until_the_next_checkpoint() {
+        let control = Control::new(false);
+        assert!(!control.was_taken_back());
+        control.tell(Reason::Gate);
+        control.withdraw(Reason::Pause);
+        assert!(!control.was_taken_back(), "that was another reason");
+        control.withdraw(Reason::Gate);
+        assert!(control.was_taken_back() && control.reason().is_none());
+        control.has_saved();
+        assert!(!control.was_taken_back(), "it has gone on");
+    }
+}

@@ -43,7 +43,11 @@ async fn carry_out(adjustment: Adjustment) -> Result<(), Trouble> {
 
 async fn list(client: &Client, output: Output) -> Result<Exit, Trouble> {
     let cannot = |error| Trouble::of("cannot list what is set", &error);
-    let settings = client.settings().await.map_err(cannot)?.settings;
+    let config = client.settings().await.map_err(cannot)?;
+    let settings = config.settings;
+    if let Some(policy) = &config.policy {
+        output.remark(&format!("the policy of all nodes is {policy}"));
+    }
     let now = client.now().await.map_err(cannot)?;
     match output.format {
         Format::Text if settings.is_empty() => output.remark("nothing is set"),
@@ -106,7 +110,17 @@ fn gate(client: &Client, args: GateArgs, now: SystemTime) -> Result<Adjustment, 
         gate = gate.by(who);
     }
     if let Some(seconds) = args.seconds {
-        gate = gate.until(now + Duration::from_secs(seconds));
+        let until = now
+            .checked_add(Duration::from_secs(seconds))
+            .ok_or_else(|| {
+                Trouble::new(
+                    Exit::Usage,
+                    "cannot close the gate",
+                    "that many seconds are no time",
+                    "leave --seconds out for a gate that somebody opens",
+                )
+            })?;
+        gate = gate.until(until);
     }
     if args.pausing {
         gate = gate.pausing();

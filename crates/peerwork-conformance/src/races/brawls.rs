@@ -23,7 +23,7 @@ pub async fn whatever_happens_at_once_every_invariant_holds(f: &Fixture) {
         let ticks = Ticks::default();
         let history = race(f, 6, |n, store| {
             let racer = Racer {
-                dice: Dice(seed * 100 + n as u64),
+                dice: Dice::new(seed * 100 + n as u64),
                 ticks: ticks.clone(),
                 clock: f.clock.clone(),
                 store,
@@ -56,7 +56,7 @@ pub async fn whatever_happens_at_once_every_invariant_holds(f: &Fixture) {
 }
 
 async fn create_all(f: &Fixture, seed: u64) -> Vec<TaskId> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut batch: Vec<NewTask> = Vec::new();
     for i in 0..TASKS {
         let kinds = kinds();
@@ -414,18 +414,5 @@ impl Racer {
             self.history.extend(swept.tasks.into_iter().map(entry));
         }
         self.history
-    }
-}
-
-/// Numbers without a pattern, the same for the same seed: SplitMix64 (Steele, Lea, Flood, 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
     }
 }

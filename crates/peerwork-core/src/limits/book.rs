@@ -75,7 +75,9 @@ impl LimitBook {
             version,
             ..Self::default()
         };
-        for (scope, setting) in settings {
+        // What only weighs is a policy's matter, and costs no claim anything.
+        let binds = |(_, setting): &(Scope, Setting)| setting.binds();
+        for (scope, setting) in settings.into_iter().filter(binds) {
             let key = scope.key();
             self.settings.insert(key, setting);
             match scope {
@@ -246,10 +248,10 @@ impl LimitBook {
     }
 
     /// Which of the granted lanes a claim has left because of a limit, and not because they were empty.
-    pub fn is_full(&self, bounds: &Bounds, lane: LaneId) -> bool {
+    pub fn is_full(&self, bounds: &Bounds, lane: LaneId, now: Timestamp) -> bool {
         let of_lane = bounds.lanes.get(&lane).into_iter().flatten();
         let mut keys = of_lane.chain(bounds.kinds.values());
-        keys.any(|key| self.full.contains_key(key))
+        keys.any(|key| self.is_without_room(*key, now))
     }
 
     /// When something that is shut now opens by itself.
@@ -276,12 +278,17 @@ impl LimitBook {
     }
 
     fn is_shut(&self, key: ScopeKey, here: &BTreeMap<ScopeKey, u32>, now: Timestamp) -> bool {
-        let is_full = match self.full.get(&key) {
+        self.is_without_room(key, now)
+            || here.get(&key) == Some(&0)
+            || self.settings[&key].closed(now).is_some()
+    }
+
+    fn is_without_room(&self, key: ScopeKey, now: Timestamp) -> bool {
+        match self.full.get(&key) {
             Some(None) => true,
             Some(Some(until)) => now < *until,
             None => false,
-        };
-        is_full || here.get(&key) == Some(&0) || self.settings[&key].closed(now).is_some()
+        }
     }
 
     fn keys_of_lane(&self, lane: &LaneView) -> impl Iterator<Item = ScopeKey> {
@@ -313,10 +320,79 @@ impl LimitBook {
     }
 }
 
+/// Cuts grants under limits to the `slots` that are free, since nothing of them is read ahead.
+///
+/// Where that leaves any of them out, the others are cut to what is left, too: as long as those were read ahead, a slot that comes
+/// free would have its next task already, and what is limited would never have one.
+pub fn within_slots(free: &mut Vec<Grant>, bounded: &mut Vec<Grant>, slots: usize) {
+    let wanted: usize = bounded.iter().map(|grant| grant.tasks).sum();
+    let left = cut(bounded, slots);
+    if wanted > slots {
+        cut(free, left);
+    }
+}
+
+/// Cuts grants to `left` tasks, the last ones first; answers what is left then.
+fn cut(grants: &mut Vec<Grant>, mut left: usize) -> usize {
+    grants.retain_mut(|grant| {
+        grant.tasks = grant.tasks.min(left);
+        left -= grant.tasks;
+        grant.tasks > 0
+    });
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Rank, Work};
+    use uuid::Uuid;
+
+    #[test]
+    fn while_what_is_limited_waits_for_a_slot_nothing_else_is_read_ahead() {
+        let grant = |n: u128, tasks| Grant {
+            lane: LaneId(Uuid::from_u128(n)),
+            tasks,
+        };
+        let tasks = |slots, limited, others| {
+            let (mut free, mut bounded) = (vec![grant(1, others)], vec![grant(2, limited)]);
+            within_slots(&mut free, &mut bounded, slots);
+            let sum = |grants: &[Grant]| grants.iter().map(|grant| grant.tasks).sum::<usize>();
+            (sum(&bounded), sum(&free))
+        };
+        assert_eq!(tasks(4, 2, 300), (2, 300), "it has what it wants");
+        assert_eq!(tasks(0, 2, 300), (0, 0), "so that a slot comes free");
+        assert_eq!(tasks(1, 2, 300), (1, 0));
+    }
+
+    #[test]
+    fn a_bucket_that_holds_a_start_again_is_not_full() {
+        let key = ScopeKey(7);
+        let mut book = LimitBook::default();
+        book.found_full(vec![(key, Some(NOW))]);
+        let lane = LaneId(Uuid::from_u128(1));
+        let bounds = Bounds {
+            lanes: BTreeMap::from([(lane, vec![key])]),
+            ..Bounds::default()
+        };
+        assert!(book.is_full(&bounds, lane, Timestamp(NOW.0 - 1)));
+        assert!(
+            !book.is_full(&bounds, lane, NOW),
+            "a lane that it left is empty"
+        );
+    }
+
+    #[test]
+    fn a_weight_alone_leaves_the_book_empty() {
+        let weighs = Setting {
+            weight: Some(3),
+            ..Setting::default()
+        };
+        let mut book = LimitBook::default();
+        book.load(4, [(Scope::Group(name("maths")), weighs)]);
+        assert!(book.is_empty());
+        assert_eq!(book.version(), 4);
+    }
 
     const NOW: Timestamp = Timestamp(1_780_000_000_000_000);
 

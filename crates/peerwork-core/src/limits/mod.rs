@@ -16,11 +16,11 @@ mod rooms;
 mod scope;
 mod setting;
 
-pub use book::{Bound, Bounds, LimitBook, Whose};
+pub use book::{Bound, Bounds, LimitBook, Whose, within_slots};
 pub use rate::Rate;
 pub use rooms::Rooms;
 pub use scope::{Scope, ScopeKey, ScopeSort};
-pub use setting::{Gate, Ramp, Setting, SettingChange};
+pub use setting::{Gate, Ramp, Setting, SettingChange, WEIGHT_MAX};
 
 /// Settings in one database at most: every node holds all of them.
 pub const SETTINGS_MAX: usize = 10_000;

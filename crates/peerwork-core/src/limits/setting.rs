@@ -4,6 +4,9 @@ use super::{Rate, Scope};
 use crate::{ERROR_BYTES_MAX, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// The largest weight: beyond it shares are too small to be told apart.
+pub const WEIGHT_MAX: u32 = 10_000;
+
 /// What is set for a scope. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -44,6 +47,40 @@ pub struct Ramp {
     pub rate: Rate,
     /// .. for so long, in milliseconds.
     pub ms: u64,
+}
+
+impl Setting {
+    /// Whether it may keep a claim from anything. What only weighs does not.
+    pub(super) fn binds(&self) -> bool {
+        let Self {
+            max_running,
+            max_running_per_node,
+            starts,
+            weight: _,
+            gate,
+        } = self;
+        max_running.is_some()
+            || max_running_per_node.is_some()
+            || starts.is_some()
+            || gate.is_some()
+    }
+
+    /// What stands for one that cannot be read, of a later version say: a closed gate, so that nothing passes what it may forbid.
+    pub fn unreadable() -> Self {
+        let gate = Gate {
+            reason: "what is set here cannot be read by this version; upgrade it, or clear it"
+                .to_owned(),
+            by: None,
+            since: Timestamp(0),
+            until: None,
+            pauses: false,
+            ramp: None,
+        };
+        Self {
+            gate: Some(gate),
+            ..Self::default()
+        }
+    }
 }
 
 impl Gate {
@@ -148,6 +185,11 @@ impl Setting {
                     "a weight of 0 would starve it; close its gate, or choose 1 or more".to_owned(),
                 );
             }
+            SettingChange::Weight(Some(weight)) if weight > WEIGHT_MAX => {
+                return Err(format!(
+                    "a weight of {weight}; shares are ratios: choose 1 to {WEIGHT_MAX}"
+                ));
+            }
             SettingChange::Weight(Some(_)) if !may_weigh(scope) => {
                 return Err(format!(
                     "a weight is for a group or a user, not for {scope}"
@@ -193,8 +235,8 @@ impl Setting {
 
 fn may_weigh(scope: &Scope) -> bool {
     match scope {
-        Scope::Group(_) | Scope::User(_) | Scope::UserIn { .. } => true,
-        Scope::Everything | Scope::Kind(_) => false,
+        Scope::Group(_) | Scope::User(_) => true,
+        Scope::Everything | Scope::Kind(_) | Scope::UserIn { .. } => false,
     }
 }
 

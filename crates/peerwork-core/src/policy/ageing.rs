@@ -1,7 +1,8 @@
 //! Strict priority, where waiting makes more urgent.
 
+use super::fifo::share;
 use super::{Grant, LaneView, Lanes, Needs, Policy};
-use crate::{LaneId, Rank};
+use crate::Rank;
 use std::collections::HashSet;
 
 /// Strict priority with ageing: a task becomes one priority more urgent for each `step` that it waits. Then first in, first out.
@@ -11,8 +12,9 @@ use std::collections::HashSet;
 /// of their priorities. (Up to one step more when several slots are granted at once over several lanes, since a snapshot
 /// knows first tasks only.) Resuming tasks go first, as in a lane.
 ///
-/// It reaches past the first task of a lane: its older, less urgent tasks do not wait for ever behind a steady stream of urgent
-/// ones. Users are not told apart.
+/// Where a lane is [shown with its heads by rank](Needs::heads_by_rank) it reaches past the first task, so that older, less urgent ones do
+/// not wait for ever behind a steady stream of urgent ones. Nodes do not show that yet: there the bound holds between lanes, and a lane
+/// keeps its own order. Users are not told apart.
 #[derive(Clone, Debug)]
 pub struct PriorityAgeing {
     step_us: i64,
@@ -65,13 +67,8 @@ impl Policy for PriorityAgeing {
         equals.sort_unstable();
         let mut seen = HashSet::new();
         equals.retain(|(_, lane)| seen.insert(*lane));
-        let (share, rest) = (free / equals.len(), free % equals.len());
-        let grant = |(i, (_, lane)): (usize, &(_, LaneId))| Grant {
-            lane: *lane,
-            tasks: share + usize::from(i < rest),
-        };
-        let grants = equals.iter().enumerate().map(grant);
-        grants.filter(|grant| grant.tasks > 0).collect()
+        let lanes = equals.into_iter().map(|(_, lane)| lane);
+        share(&lanes.collect::<Vec<_>>(), free)
     }
 
     fn rank_of(&self, heads: &[&LaneView]) -> Option<Rank> {

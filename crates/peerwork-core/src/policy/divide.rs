@@ -54,7 +54,12 @@ pub(super) fn divide(free: usize, parties: &[Party], dice: u64) -> Vec<usize> {
     let short: Vec<usize> = parties.iter().zip(&targets).map(short).collect();
     let missing: usize = short.iter().sum();
     if missing > free {
-        return poorest_first(free, parties, &short, dice);
+        // Up to the target rounded up: a part of a slot is a claim to the next one, too.
+        let up = |(party, target): (&Party, &Target)| {
+            (target.whole + usize::from(target.part > 0)).saturating_sub(party.running)
+        };
+        let up: Vec<usize> = parties.iter().zip(&targets).map(up).collect();
+        return poorest_first(free, parties, &up, dice);
     }
     let mut gets = short;
     for party in draw(free - missing, parties, &targets, all, dice) {
@@ -141,6 +146,13 @@ mod tests {
         assert_eq!(divide(1, &parties, 1), [0, 1]);
         let parties = [party(1, 100), party(1, 0), party(3, 0)];
         assert_eq!(divide(8, &parties, 1), [0, 2, 6]);
+    }
+
+    #[test]
+    fn a_small_weight_is_not_passed_over_while_somebody_has_too_much() {
+        // Targets of 0.73, 14.5 and 0.73: the first has taken an idle cluster, the last one has nothing.
+        let parties = [party(1, 12), party(20, 3), party(1, 0)];
+        assert_eq!(divide(1, &parties, 1), [0, 0, 1]);
     }
 
     /// Slots end one by one, of whom is drawn, and are divided again.

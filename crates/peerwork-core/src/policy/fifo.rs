@@ -1,6 +1,7 @@
 //! First in, first out by priority.
 
 use super::{Grant, LaneView, Lanes, Policy};
+use crate::LaneId;
 
 /// First in, first out by priority: the lanes whose first task has the smallest rank share the slots, the one that
 /// has waited longest first.
@@ -32,26 +33,28 @@ pub(super) fn first_of(lanes: &[&LaneView], free: usize) -> Vec<Grant> {
 
 fn share_oldest_first<'a>(lanes: impl Iterator<Item = &'a LaneView>, free: usize) -> Vec<Grant> {
     let mut first: Vec<_> = lanes.collect();
-    if first.is_empty() {
-        return Vec::new();
-    }
     first.sort_by_key(|lane| (lane.since, lane.lane));
-    let (share, rest) = (free / first.len(), free % first.len());
-    first
-        .into_iter()
-        .enumerate()
-        .map(|(i, lane)| Grant {
-            lane: lane.lane,
-            tasks: share + usize::from(i < rest),
-        })
-        .filter(|grant| grant.tasks > 0)
-        .collect()
+    let lanes: Vec<_> = first.into_iter().map(|lane| lane.lane).collect();
+    share(&lanes, free)
+}
+
+/// Shares slots evenly among lanes; what does not go even goes to the first ones.
+pub(super) fn share(lanes: &[LaneId], free: usize) -> Vec<Grant> {
+    let (each, rest) = match lanes.len() {
+        0 => return Vec::new(),
+        lanes => (free / lanes, free % lanes),
+    };
+    let grants = lanes.iter().enumerate().map(|(i, lane)| Grant {
+        lane: *lane,
+        tasks: each + usize::from(i < rest),
+    });
+    grants.filter(|grant| grant.tasks > 0).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LaneId, Name, Rank, Timestamp, Work};
+    use crate::{Name, Rank, Timestamp, Work};
     use uuid::Uuid;
 
     fn lane(n: u128, rank: i32, since: i64) -> LaneView {

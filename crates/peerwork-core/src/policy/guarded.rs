@@ -58,10 +58,27 @@ impl Guarded {
 
     /// What may be claimed, and what was wrong: at most one mistake of each sort.
     pub fn grant(&self, lanes: &Lanes<'_>, free: usize) -> (Vec<Grant>, Vec<Misgrant>) {
+        if lanes.is_empty() || free == 0 {
+            return (Vec::new(), Vec::new());
+        }
         match caught(|| self.policy.grant(lanes, free)) {
             Ok(grants) => check(grants, lanes, free),
             Err(panic) => (Fifo.grant(lanes, free), vec![panic]),
         }
+    }
+
+    /// The same, where a limit may leave less than is granted and serves the grants in their order: first the lane that would get a
+    /// single slot.
+    pub fn grant_in_turn(&self, lanes: &Lanes<'_>, free: usize) -> (Vec<Grant>, Vec<Misgrant>) {
+        let (mut grants, mistakes) = self.grant(lanes, free);
+        if grants.len() > 1 {
+            let (single, _) = self.grant(lanes, 1);
+            let goes_first = |grant: &Grant| single.first().is_some_and(|it| it.lane == grant.lane);
+            if let Some(place) = grants.iter().position(goes_first) {
+                grants[..=place].rotate_right(1);
+            }
+        }
+        (grants, mistakes)
     }
 
     /// The rank of a granted lane to claim from, if not in its own order, and what was wrong.
@@ -143,10 +160,29 @@ fn check(granted: Vec<Grant>, lanes: &Lanes<'_>, free: usize) -> (Vec<Grant>, Mi
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::view;
+    use super::super::tests::{named, view};
+    use super::super::{Fair, Running};
     use super::*;
     use proptest::prelude::*;
     use uuid::Uuid;
+
+    #[test]
+    fn where_only_one_may_be_served_it_is_whoever_would_get_a_single_slot() {
+        let views = [view("a", "ann", 0, 0), view("a", "bob", 0, 9)];
+        let mut running = Running::new();
+        running.add(views[0].lane, &named("a"), &named("ann"), 1);
+        let lanes = Lanes::new(&views).running(&running);
+        let fair = Guarded::new(Arc::new(Fair));
+        let (grants, mistakes) = fair.grant_in_turn(&lanes, 6);
+        assert_eq!(grants[0].lane, views[1].lane, "bob has nothing yet");
+        assert_eq!(grants.iter().map(|grant| grant.tasks).sum::<usize>(), 6);
+        assert_eq!((grants.len(), mistakes), (2, vec![]));
+        assert_ne!(
+            fair.grant(&lanes, 6).0[0].lane,
+            views[1].lane,
+            "or this shows nothing"
+        );
+    }
 
     /// Grants what it was made with.
     struct Says(Vec<Grant>);

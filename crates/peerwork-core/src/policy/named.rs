@@ -1,6 +1,7 @@
 //! Policies by name: what is stored in the database, and switched there.
 
 use super::{Fair, Fifo, Policy, PriorityAgeing, WeightedGroups};
+use crate::WEIGHT_MAX;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -46,7 +47,8 @@ const BUILT_IN: [&str; 4] = ["fifo", "fair", "weighted-groups", "priority-ageing
 impl Policies {
     /// Adds a policy of the user's own. One that has the name already, or is built in, is found no more.
     pub fn register(&mut self, name: impl Into<String>, policy: impl Policy + 'static) {
-        self.own.insert(name.into(), Arc::new(policy));
+        self.own
+            .insert(name.into().trim().to_owned(), Arc::new(policy));
     }
 
     /// The policy of this text: its name, and perhaps `=` and a setting.
@@ -73,8 +75,10 @@ impl Policies {
             ("fifo" | "fair", Some(_)) => Err(wrong("its name alone")),
             ("weighted-groups", None) => Ok(Arc::new(WeightedGroups::default())),
             ("weighted-groups", Some(setting)) => match setting.parse() {
-                Ok(others) if others > 0 => Ok(Arc::new(WeightedGroups::new(others))),
-                Ok(_) | Err(_) => Err(wrong("a weight from 1 on, as in weighted-groups=5")),
+                Ok(others) if (1..=WEIGHT_MAX).contains(&others) => {
+                    Ok(Arc::new(WeightedGroups::new(others)))
+                }
+                Ok(_) | Err(_) => Err(wrong("a weight from 1 to 10000, as in weighted-groups=5")),
             },
             ("priority-ageing", None) => Ok(Arc::new(PriorityAgeing::default())),
             ("priority-ageing", Some(setting)) => match milliseconds(setting) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// How many tasks run in each lane, of each user, and in each group.
 ///
-/// A node takes it from the database, and counts its own claims and ends until the next time.
+/// A node shows what it holds to run itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Running {
     lanes: BTreeMap<LaneId, Lane>,

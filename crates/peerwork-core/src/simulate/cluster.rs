@@ -130,7 +130,7 @@ impl<'a> Play<'a> {
                 });
                 users.len() - 1
             });
-            users[user].work_us += arrival.length_us;
+            users[user].work_us = users[user].work_us.saturating_add(arrival.length_us);
             let lane = lanes.entry((user, &arrival.group));
             let lane = *lane.or_insert_with(|| LaneId::new(&arrival.group, &arrival.user));
             tasks.push(Task {

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 /// Changes of what is set for one group, user or kind. Await it to have them carried out, all of them or, on an error, none.
 ///
-/// The answer comes when the changes are in force on all nodes, at most three seconds later: from then on nothing is claimed that they
-/// forbid. No node is restarted for it, and nothing that runs is ended. Dropping the future abandons the answer, not the changes.
+/// The answer comes when what the changes forbid is in force on all nodes, at most three seconds later: from then on nothing is claimed
+/// that they forbid. What they allow (an opened gate, a limit taken back, a weight) is answered at once, and followed within a second. No node is restarted for it, and nothing that runs is ended. Dropping the future abandons the answer, not the changes.
 ///
 /// # Errors
 /// [`is_invalid`](Error::is_invalid) for a name, a number or a time that makes no sense, and beyond ten thousand settings.
@@ -106,8 +106,14 @@ impl Client {
     /// All that is set.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If the database cannot be asked. [`is_invalid`](Error::is_invalid) for a client that is limited to one user's tasks: it is about
+    /// everybody.
     pub async fn settings(&self) -> Result<Config> {
+        if self.user.is_some() {
+            return Err(Error::invalid(
+                "read the settings: this client is limited to one user's tasks; use one without that limit",
+            ));
+        }
         Ok(self.inner.store.config().await?)
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Core;
 use peerwork_core::policy::{Guarded, Misgrant, Policies, Running, Weights};
-use peerwork_core::{Grant, LaneId, LaneView, Lanes, Mono, Policy, Scope};
+use peerwork_core::{Grant, LaneId, LaneView, Lanes, Mono, Policy, Scope, Work};
 use peerwork_store::Config;
 use std::sync::{Arc, Mutex};
 
@@ -53,6 +53,7 @@ impl Chooser {
             }
         };
         let weights = weights(config);
+        *self.tells_from.lock().expect("no panic under the lock") = Mono::default();
         let in_force = Arc::new(InForce { policy, weights });
         *self.in_force.lock().expect("no panic under the lock") = in_force;
     }
@@ -97,30 +98,27 @@ fn weights(config: &Config) -> Weights {
 
 impl Core {
     /// What the policy grants of these lanes: no more than `free`, and no lane that is not among them.
-    pub(super) fn grants(&self, lanes: &[LaneView], free: usize) -> Vec<Grant> {
+    pub(super) fn grants(&self, work: Work, lanes: &[LaneView], free: usize) -> Vec<Grant> {
         let in_force = self.chooser.in_force();
-        let (mut running, mut dice) = (Running::new(), 0);
-        if in_force.policy.needs().running {
-            running = self.running_here();
-            let random = || u64::from(self.client.env.random());
-            dice = random() << 32 | random();
-        }
+        // A cleanup has no share: what runs says nothing about whose turn it is.
+        let running = match work == Work::Run && in_force.policy.needs().running {
+            true => self.running_here(),
+            false => Running::new(),
+        };
+        let random = || u64::from(self.client.env.random());
+        let dice = random() << 32 | random();
         let now = self.client.env.now();
         let lanes = Lanes::new(lanes)
             .at(self.limits.time(now))
             .running(&running)
             .weights(&in_force.weights)
             .dice(dice);
-        let (mut grants, mistakes) = in_force.policy.grant(&lanes, free);
-        if grants.len() > 1 && !self.limits.book().is_empty() {
-            // A limit that leaves less than all this serves the grants in their order: first whoever would get a single slot.
-            let (single, _) = in_force.policy.grant(&lanes, 1);
-            let is_first =
-                |grant: &Grant| single.first().is_some_and(|first| first.lane == grant.lane);
-            if let Some(place) = grants.iter().position(is_first) {
-                grants[..=place].rotate_right(1);
-            }
-        }
+        // The lock is let go before: a policy is somebody else's code.
+        let is_unlimited = self.limits.book().is_empty();
+        let (grants, mistakes) = match is_unlimited {
+            true => in_force.policy.grant(&lanes, free),
+            false => in_force.policy.grant_in_turn(&lanes, free),
+        };
         self.chooser.tell(&mistakes, in_force.policy.name(), now);
         grants
     }

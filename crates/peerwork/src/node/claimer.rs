@@ -208,7 +208,7 @@ impl Claimer {
         let core = self.core.clone();
         core.ask_about_limits().await?;
         let offer = core.offer(work, self.book.lanes(work));
-        let grants = core.grants(&offer.lanes, free);
+        let grants = core.grants(work, &offer.lanes, free);
         let parts = core.parts(work, &offer, grants);
         let (kinds, version) = (offer.kinds, offer.version);
         if parts.iter().all(|part| part.grants.is_empty()) {

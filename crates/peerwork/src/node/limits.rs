@@ -7,7 +7,7 @@ use super::core::Held;
 use crate::Reason;
 use peerwork_core::{
     Bound, Bounds, Grant, KindKey, LaneView, LimitBook, Mono, Name, SETTLE_MS, Scope, ScopeKey,
-    Timestamp, Whose, Work,
+    Timestamp, Whose, Work, within_slots,
 };
 use peerwork_store::{Claimed, Glance, Hint, Result};
 use std::borrow::Cow;
@@ -22,6 +22,8 @@ const SETTLES_LATE_MS: u64 = 1_000;
 #[derive(Default)]
 pub(crate) struct Limits {
     book: Mutex<LimitBook>,
+    /// Held while it is read: what was read later must not be overwritten by what was read before.
+    loading: tokio::sync::Mutex<()>,
     /// The database's time, and when it was that.
     seen: Mutex<Option<(Timestamp, Mono)>>,
     /// What was set just before it was read.
@@ -136,6 +138,7 @@ impl Limits {
 impl Core {
     /// Reads what is set.
     pub(super) async fn load_config(&self) -> Result<()> {
+        let _turn = self.limits.loading.lock().await;
         let now = self.store.now().await?;
         self.limits.saw(now, self.client.env.now());
         let config = self.store.config().await?;
@@ -210,14 +213,9 @@ impl Core {
             return vec![Part { grants, bounds }];
         }
         let now = self.limits.time(self.client.env.now());
-        let (free, mut bounded, bounds) =
+        let (mut free, mut bounded, bounds) =
             book.divide(grants, &offer.lanes, &offer.kinds, &offer.here, now);
-        let mut slots = self.free_slots(work);
-        bounded.retain_mut(|grant| {
-            grant.tasks = grant.tasks.min(slots);
-            slots -= grant.tasks;
-            grant.tasks > 0
-        });
+        within_slots(&mut free, &mut bounded, self.free_slots(work));
         let free = Part {
             grants: free,
             bounds: None,
@@ -237,14 +235,14 @@ impl Core {
         mut grants: Vec<Grant>,
         claimed: &[Claimed],
     ) -> Vec<Grant> {
-        let book = self.limits.book();
+        let (book, now) = (self.limits.book(), self.limits.time(self.client.env.now()));
         let is_full_here = |bound: &Bound| {
             let here = bound.here.map_or(usize::MAX, |here| here as usize);
             claimed.len() >= here
         };
         let is_full_here = bounds.bounds.iter().any(is_full_here);
         for grant in &mut grants {
-            if is_full_here || book.is_full(bounds, grant.lane) {
+            if is_full_here || book.is_full(bounds, grant.lane, now) {
                 let got = claimed.iter().filter(|task| task.lane == grant.lane);
                 grant.tasks = got.count().min(grant.tasks);
             }
@@ -288,7 +286,9 @@ impl Core {
     /// Does what a look at the settings' version leads to.
     pub async fn heed_config(&self, glance: &Glance) -> Result<()> {
         self.limits.saw(glance.now, self.client.env.now());
-        if glance.version != self.limits.version() {
+        // After a lost history the same version may stand for something else.
+        let is_doubted = self.doubted.load(Ordering::Relaxed);
+        if glance.version != self.limits.version() || is_doubted {
             self.load_config().await?;
             self.claimable_anywhere();
         }
@@ -334,8 +334,15 @@ impl Core {
                 .collect();
             late
         };
-        for (scope, _) in late {
-            self.store.settle(scope).await?;
+        let mut late = late.into_iter();
+        while let Some((scope, since)) = late.next() {
+            let settled = self.store.settle(scope.clone()).await;
+            if settled.is_err() {
+                let unsettled = &self.limits.unsettled;
+                let mut unsettled = unsettled.lock().expect("no panic under the lock");
+                unsettled.extend(std::iter::once((scope, since)).chain(late));
+                return settled;
+            }
         }
         Ok(())
     }

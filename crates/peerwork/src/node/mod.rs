@@ -11,6 +11,7 @@
 //! | `pulse` | shows that the runtime runs, and notices when it did not |
 //! | `drain` | hands everything over |
 //! | `limits` | what is limited and gated, as the node knows it |
+//! | `chooser` | the policy that is in force, and what it is shown |
 
 mod beat;
 mod chooser;

@@ -162,8 +162,8 @@ impl Facts {
             _ if control.reason() == Some(Reason::Timeout) => self.timed_out(core),
             // Once it was told to stop, whatever error that led to is no failure.
             _ if control.reason().is_some() => self.as_end(Event::Stopped),
-            // The gate was opened as it stopped.
-            Cause::Stopped(stop) if stop.reason == Reason::Gate => self.as_end(Event::Stopped),
+            // The gate was opened, or the pause refused, as it stopped.
+            _ if control.was_taken_back() => self.as_end(Event::Stopped),
             Cause::Stopped(stop) => {
                 self.failed(core, format!("{stop}, but nobody told it to"), false, None)
             }

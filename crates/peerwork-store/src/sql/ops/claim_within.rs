@@ -166,11 +166,13 @@ impl Operation for TakeWithin {
     type Answer = Option<Taken>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Taken>, Fault> {
-        let (claim, begun) = (&self.claim, Instant::now());
+        let claim = &self.claim;
         let bounds = &self.bounds.bounds;
         let shared = bounds.iter().filter(|bound| bound.is_shared);
         let shared = shared.map(|bound| bound.key).collect();
         let limits = take_turn(tx, &shared).await?;
+        // Not the time in line: what counts is how old the version is that is read next.
+        let begun = Instant::now();
         let (is_current, is_alive) = self.may_claim(tx).await?;
         if !is_current || limits.len() < shared.len() {
             return Ok(None);
@@ -240,9 +242,11 @@ pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<Wi
         // The run id is fresh: whatever it holds was taken by this very claim.
         Err(fault) if fault.sort == FaultSort::Ambiguous => {
             let held = engine.read_here(&held_by).await;
+            // Which limits it found full is not known: all of them are asked about.
+            let bounds = take.bounds.bounds.iter().filter(|bound| bound.is_shared);
             Some(Taken {
                 rows: held.map_err(|_| fault)?,
-                full: Vec::new(),
+                full: bounds.map(|bound| (bound.key, None)).collect(),
             })
         }
         other => other?,

@@ -40,9 +40,14 @@ impl Operation for ReadConfig {
 fn setting_row(row: &mut Row<'_>) -> Result<SettingRow, Fault> {
     let sort = sort(row)?;
     let names = (row.name("setting")?, row.name("user")?);
+    let scope = Scope::of(sort, names);
+    let setting = parse(&row.text()?).unwrap_or_else(|fault| {
+        tracing::error!(%scope, %fault, "this version cannot read what is set: nothing of it is claimed here");
+        Setting::unreadable()
+    });
     Ok(SettingRow {
-        scope: Scope::of(sort, names),
-        setting: parse(&row.text()?)?,
+        scope,
+        setting,
         unsettled: row.opt_time()?,
     })
 }
@@ -120,7 +125,15 @@ impl SetScope {
         if scope != self.scope {
             return Err(self.refused(format!("its key is taken by {scope}; choose another name")));
         }
-        parse(&row.text()?).map(Some)
+        match parse(&row.text()?) {
+            Err(_) if self.changes.first() == Some(&SettingChange::Clear) => {
+                Ok(Some(Setting::default()))
+            }
+            Err(_) => Err(self.refused(
+                "this version cannot read what is set; upgrade it, or clear it first".to_owned(),
+            )),
+            Ok(setting) => Ok(Some(setting)),
+        }
     }
 
     async fn insert(
