@@ -4,13 +4,13 @@ use crate::place::Place;
 use async_trait::async_trait;
 use peerwork::Database;
 use peerwork_core::{
-    BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId,
-    Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
+    BeatAnswer, Bounds, KindKey, LaneLook, LaneView, Name, NodeId, OperationId, Pulse, Reach,
+    Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::{
-    Applied, Claim, Claimed, Config, Created, Cursor, Depth, End, Ended, Failure, Filter, Glance,
-    Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result, Save, Saved,
-    SqlStore, Steered, Store, Swept, Tally, TaskRecord, Wish, Within,
+    Applied, Claim, ClaimAnswer, Config, Created, Cursor, Depth, End, Ended, Failure, Filter,
+    Glance, Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result,
+    RunningIn, Save, Saved, SqlStore, Steered, Store, Swept, Tally, TaskRecord, Wish,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -51,11 +51,11 @@ macro_rules! pass_on {
     ($($call:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
         #[async_trait]
         impl Store for Timed {
-            async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+            async fn claim(&self, claim: Claim) -> Result<ClaimAnswer> {
                 let started = Instant::now();
                 let claimed = self.store.claim(claim).await?;
                 let mut claims = self.claims.lock().expect("no panic under the lock");
-                if !claimed.is_empty() && claims.len() < CLAIMS_MAX {
+                if !claimed.tasks.is_empty() && claims.len() < CLAIMS_MAX {
                     claims.push(started.elapsed());
                 }
                 Ok(claimed)
@@ -91,8 +91,9 @@ pass_on! {
     nodes() -> Vec<NodeRow>;
     glance(node: NodeId, width: usize, depth: Depth) -> Glance;
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
-    lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
-    claim_within(claim: Claim, bounds: Bounds) -> Within;
+    lanes(kinds: Vec<KindKey>, look: LaneLook) -> Vec<LaneView>;
+    running_elsewhere(node: NodeId) -> Vec<RunningIn>;
+    claim_within(claim: Claim, bounds: Bounds) -> ClaimAnswer;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

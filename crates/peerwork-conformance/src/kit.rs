@@ -265,7 +265,7 @@ impl Fixture {
             reaches: reaches.to_vec(),
             version: 0,
         };
-        self.store.claim(claim).await.expect("claim")
+        self.store.claim(claim).await.expect("claim").tasks
     }
 
     /// Changes what is set for a scope, and waits until that is in force.
@@ -289,7 +289,7 @@ impl Fixture {
         node: NodeId,
         lanes: &[(&str, &str)],
         tasks: usize,
-    ) -> Within {
+    ) -> ClaimAnswer {
         let book = self.limit_book().await;
         let (claim, bounds) = limited(&book, node, lanes, tasks, &[KIND], self.clock.now());
         let within = self.store.claim_within(claim, bounds).await;

@@ -287,7 +287,7 @@ async fn queued(store: &dyn Store) -> Result<()> {
 /// The same, and the first node runs all three.
 async fn running(store: &dyn Store) -> Result<()> {
     queued(store).await?;
-    assert_eq!(store.claim(claim_of(Work::Run, 3)).await?.len(), 3);
+    assert_eq!(store.claim(claim_of(Work::Run, 3)).await?.tasks.len(), 3);
     Ok(())
 }
 
@@ -359,7 +359,7 @@ const CASES: &[Case] = cases! {
     "claim": |store, _| Box::pin(queued(store)) => |store| Box::pin(async {
         let held = store.held(NODE, BATCH_MAX).await?;
         let mut claimed: Vec<_> = if held.is_empty() {
-            let claimed = store.claim(claim_of(Work::Run, 2)).await?;
+            let claimed = store.claim(claim_of(Work::Run, 2)).await?.tasks;
             claimed.iter().map(|task| (task.id, task.run)).collect()
         } else {
             held

@@ -40,6 +40,9 @@ macro_rules! suite {
                 a_cleanup_is_not_claimed_as_a_run
                 lanes_show_their_first_task
                 lanes_are_bounded
+                lanes_are_shown_in_parts_and_by_rank
+                a_claim_takes_only_the_ranks_that_it_reaches
+                what_runs_elsewhere_is_counted_by_lane
                 a_claim_may_be_as_large_as_a_batch
             }
             reaches {

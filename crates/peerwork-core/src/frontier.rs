@@ -110,6 +110,18 @@ impl Frontier {
         })
     }
 
+    /// The range of one rank of a lane.
+    pub fn at(&self, lane: LaneId, rank: Rank) -> Reach {
+        let ranks = self.lanes.get(&lane);
+        let since = ranks.and_then(|ranks| ranks.get(&rank)).copied();
+        Reach {
+            lane,
+            rank,
+            since: since.unwrap_or(Timestamp(i64::MIN)),
+            until: Rank(rank.0.saturating_add(1)),
+        }
+    }
+
     /// Whether no lane is remembered.
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()

@@ -7,7 +7,8 @@
 //!
 //! Invariants: after everything that was heard there is a look, or a claim that found as many tasks as were announced. A look that
 //! showed nothing, or whose lanes gave nothing, is not repeated before something is heard. What a look shows is used for at most
-//! [`LaneBook::AGE_MS`] without another look being due.
+//! [`LaneBook::AGE_MS`] without another look being due. Of more lanes than one look shows, each look shows the next ones, and a node
+//! rests only when it has been through with all of them.
 
 use crate::{Frontier, Grant, LaneId, LaneView, Mono, Pace, Rank, Reach, Timestamp, Work};
 use std::collections::{BTreeMap, HashSet};
@@ -27,16 +28,45 @@ pub enum Step {
     Rest(Option<Mono>),
 }
 
+/// Which lanes a look is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLook {
+    /// Only lanes behind this one.
+    pub after: Option<LaneId>,
+    /// A lane once for each rank in it, with the first task of that; otherwise once, with its first task.
+    pub by_rank: bool,
+    /// At most so many, the first ones by their ids, and then by rank.
+    pub limit: usize,
+}
+
+impl LaneLook {
+    /// The first task of the first lanes.
+    pub fn first(limit: usize) -> Self {
+        Self {
+            after: None,
+            by_rank: false,
+            limit,
+        }
+    }
+}
+
+/// A lane, or if they are told apart one rank of it.
+type Key = (LaneId, Option<Rank>);
+
 /// What a node knows of the lanes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LaneBook {
+    /// What one look shows at most.
+    limit: usize,
+    /// Whether the ranks of a lane are told apart.
+    by_rank: bool,
     /// Where work is thought to be; cleanups and runs apart.
     cleanups: Vec<LaneView>,
     runs: Vec<LaneView>,
     /// Lanes that nobody has looked at since this many tasks were announced there.
-    announced: BTreeMap<LaneId, usize>,
+    announced: BTreeMap<Key, usize>,
     /// Lanes of which something else than a look has told since the last one began.
-    recent: HashSet<LaneId>,
+    recent: HashSet<Key>,
     frontier: Frontier,
     /// Since when something has been shown without a look.
     as_of: Mono,
@@ -44,10 +74,12 @@ pub struct LaneBook {
     latest: Timestamp,
     /// Something was heard that no look has followed.
     wants_look: bool,
-    /// Since the last look began something was claimed, or came to a lane that it showed.
+    /// Since the last look at the first lanes began something was claimed, or came to a lane that was shown.
     is_fruitful: bool,
-    /// When the look began that is under way.
-    looking: Option<Mono>,
+    /// When the look began that is under way, and behind which lane.
+    looking: Option<(Mono, Option<LaneId>)>,
+    /// Behind which lane the next look begins: the last one did not show all.
+    after: Option<LaneId>,
     pace: Pace,
     /// The known lanes were asked since something was heard or claimed.
     asked_heads: bool,
@@ -56,9 +88,51 @@ pub struct LaneBook {
     declined: HashSet<Work>,
 }
 
+impl Default for LaneBook {
+    fn default() -> Self {
+        Self::with_limit(Self::LANES_MAX)
+    }
+}
+
 impl LaneBook {
     /// How long lanes are used without another look, in milliseconds.
     pub const AGE_MS: u64 = 500;
+    /// Lanes that are known from one look.
+    pub const LANES_MAX: usize = 10_000;
+
+    fn with_limit(limit: usize) -> Self {
+        Self {
+            limit,
+            by_rank: false,
+            cleanups: Vec::new(),
+            runs: Vec::new(),
+            announced: BTreeMap::new(),
+            recent: HashSet::new(),
+            frontier: Frontier::default(),
+            as_of: Mono::default(),
+            latest: Timestamp::default(),
+            wants_look: false,
+            is_fruitful: false,
+            looking: None,
+            after: None,
+            pace: Pace::default(),
+            asked_heads: false,
+            heads_pace: Pace::default(),
+            declined: HashSet::new(),
+        }
+    }
+
+    /// Whether the policy wants the ranks of a lane told apart. What is known otherwise is forgotten.
+    pub fn tell_ranks(&mut self, by_rank: bool) {
+        if self.by_rank != by_rank {
+            self.by_rank = by_rank;
+            self.claim_failed();
+        }
+    }
+
+    fn key(&self, lane: LaneId, rank: Rank) -> Key {
+        (lane, self.by_rank.then_some(rank))
+    }
 
     /// Something may be claimable anywhere.
     pub fn heard(&mut self) {
@@ -68,18 +142,21 @@ impl LaneBook {
 
     /// `tasks` tasks were created in a lane just now; `view` is what is known of them.
     pub fn heard_of(&mut self, mut view: LaneView, tasks: usize, now: Mono) {
-        let lane = view.lane;
-        self.frontier.heard(lane, view.rank);
+        let key = self.key(view.lane, view.rank);
+        self.frontier.heard(view.lane, view.rank);
         self.asked_heads = false;
-        self.recent.insert(lane);
-        let latest = self.latest;
+        self.recent.insert(key);
+        let (latest, by_rank) = (self.latest, self.by_rank);
+        let is_it = |known: &&mut LaneView| {
+            known.lane == view.lane && (!by_rank || known.rank == view.rank)
+        };
         let shown = self.lanes_mut(view.work);
-        if let Some(known) = shown.iter_mut().find(|known| known.lane == lane) {
+        if let Some(known) = shown.iter_mut().find(is_it) {
             if view.rank < known.rank {
                 // Its first task is another one now, and new.
                 (known.rank, known.since) = (view.rank, latest);
             }
-            match self.announced.get_mut(&lane) {
+            match self.announced.get_mut(&key) {
                 Some(announced) => *announced += tasks,
                 None => self.is_fruitful = true,
             }
@@ -88,7 +165,7 @@ impl LaneBook {
         view.since = self.latest;
         self.begin_anew(now);
         self.lanes_mut(view.work).push(view);
-        self.announced.insert(lane, tasks);
+        self.announced.insert(key, tasks);
     }
 
     /// The claimer begins anew: the policy may have changed its mind.
@@ -134,33 +211,44 @@ impl LaneBook {
         }
     }
 
-    /// A look begins.
-    pub fn looking(&mut self, now: Mono) {
-        self.looking = Some(now);
+    /// A look begins: at these lanes.
+    pub fn looking(&mut self, now: Mono) -> LaneLook {
+        let after = self.after.take();
+        self.looking = Some((now, after));
         self.wants_look = false;
-        self.is_fruitful = false;
+        // It takes all looks from the first lane to the last one to see that nothing is to be had.
+        self.is_fruitful &= after.is_some();
         // What is heard from now on may be later than what the look sees.
         self.announced.clear();
         self.recent.clear();
+        LaneLook {
+            after,
+            by_rank: self.by_rank,
+            limit: self.limit,
+        }
     }
 
-    /// A look at all lanes is over.
-    pub fn looked(&mut self, lanes: Vec<LaneView>, now: Mono) {
-        let began = self.looking.take().unwrap_or(now);
+    /// A look at lanes is over.
+    pub fn looked(&mut self, mut lanes: Vec<LaneView>, now: Mono) {
+        let (began, after) = self.looking.take().unwrap_or((now, None));
         self.pace.took(began, now);
         self.declined.clear();
-        let mut seen = BTreeMap::new();
+        self.after = self.leave_rest(&mut lanes);
+        // Of what was shown before, something may be left.
+        self.wants_look |= lanes.is_empty() && after.is_some() && self.is_fruitful;
+        let mut seen: BTreeMap<Key, LaneView> = BTreeMap::new();
         for lane in lanes {
             self.frontier.saw(lane.lane, lane.rank, lane.since);
             self.latest = self.latest.max(lane.since);
-            seen.insert(lane.lane, lane);
+            seen.entry(self.key(lane.lane, lane.rank)).or_insert(lane);
         }
-        // What it does not show is gone, unless it came meanwhile.
-        let recent = &self.recent;
+        // What it does not show is gone, or is shown by the next look, unless it came meanwhile.
+        let (recent, by_rank) = (&self.recent, self.by_rank);
         for shown in [&mut self.cleanups, &mut self.runs] {
             shown.retain_mut(|known| {
-                let is_recent = recent.contains(&known.lane);
-                let Some(lane) = seen.remove(&known.lane) else {
+                let key = (known.lane, by_rank.then_some(known.rank));
+                let is_recent = recent.contains(&key);
+                let Some(lane) = seen.remove(&key) else {
                     return is_recent;
                 };
                 let heard = is_recent.then_some(known.rank);
@@ -175,10 +263,24 @@ impl LaneBook {
         self.as_of = now;
     }
 
+    /// Where the next look begins: behind the last lane that was shown whole, if there may be more.
+    fn leave_rest(&self, lanes: &mut Vec<LaneView>) -> Option<LaneId> {
+        if lanes.len() < self.limit {
+            return None;
+        }
+        let last = lanes.iter().map(|view| view.lane).max()?;
+        let is_all_of_it = |view: &LaneView| view.lane == last;
+        if self.by_rank && !lanes.iter().all(is_all_of_it) {
+            lanes.retain(|view| view.lane != last);
+        }
+        lanes.iter().map(|view| view.lane).max()
+    }
+
     /// A look has failed.
     pub fn look_failed(&mut self, now: Mono) {
-        let began = self.looking.take().unwrap_or(now);
+        let (began, after) = self.looking.take().unwrap_or((now, None));
         self.pace.took(began, now);
+        self.after = after;
         self.wants_look = true;
     }
 
@@ -188,10 +290,13 @@ impl LaneBook {
         self.heads_pace.took(began, now);
         self.begin_anew(now);
         let shown = self.cleanups.iter().chain(&self.runs);
-        let shown: HashSet<_> = shown.map(|lane| lane.lane).collect();
-        for head in heads.into_iter().filter(|head| !shown.contains(&head.lane)) {
-            self.recent.insert(head.lane);
-            self.lanes_mut(head.work).push(head);
+        let shown: HashSet<_> = shown.map(|lane| self.key(lane.lane, lane.rank)).collect();
+        for head in heads {
+            let key = self.key(head.lane, head.rank);
+            if !shown.contains(&key) {
+                self.recent.insert(key);
+                self.lanes_mut(head.work).push(head);
+            }
         }
     }
 
@@ -217,12 +322,16 @@ impl LaneBook {
         }
     }
 
-    /// From where on to claim what was granted.
-    pub fn reaches(&self, grants: &[Grant]) -> Vec<Reach> {
-        grants
-            .iter()
-            .flat_map(|grant| self.frontier.of(grant.lane))
-            .collect()
+    /// From where on to claim what was granted: of a lane for which a rank is given only that.
+    pub fn reaches(&self, grants: &[Grant], ranks: &BTreeMap<LaneId, Rank>) -> Vec<Reach> {
+        let mut reaches = Vec::with_capacity(grants.len());
+        for grant in grants {
+            match ranks.get(&grant.lane) {
+                Some(rank) => reaches.push(self.frontier.at(grant.lane, *rank)),
+                None => reaches.extend(self.frontier.of(grant.lane)),
+            }
+        }
+        reaches
     }
 
     /// From where on the known lanes are to be claimed.
@@ -233,46 +342,63 @@ impl LaneBook {
     /// The policy granted nothing of this sort.
     pub fn declined(&mut self, work: Work) {
         self.declined.insert(work);
+        self.wants_look |= self.after.is_some();
     }
 
-    /// A claim of `work` was answered: with these tasks, each with its lane, rank and time.
+    /// A claim of `work` was answered: with these tasks, each with its lane, rank and time. `ranks` are those of its
+    /// [reaches](Self::reaches).
     pub fn claimed(
         &mut self,
         work: Work,
         grants: &[Grant],
+        ranks: &BTreeMap<LaneId, Rank>,
         tasks: impl Iterator<Item = (LaneId, Rank, Timestamp)>,
     ) {
-        let mut counts: BTreeMap<LaneId, (usize, Rank, Timestamp)> = BTreeMap::new();
+        let mut counts: BTreeMap<LaneId, usize> = BTreeMap::new();
+        let mut lasts: BTreeMap<Key, (Rank, Timestamp)> = BTreeMap::new();
         for (lane, rank, ready_at) in tasks {
             self.frontier.claimed(lane, rank, ready_at);
             self.latest = self.latest.max(ready_at);
-            let last = counts.entry(lane).or_insert((0, rank, ready_at));
-            *last = (last.0 + 1, rank, ready_at);
+            *counts.entry(lane).or_default() += 1;
+            let key = self.key(lane, rank);
+            lasts.insert(key, (rank, ready_at));
+            if let Some(announced) = self.announced.get_mut(&key) {
+                *announced = announced.saturating_sub(1);
+            }
         }
         let found_some = !counts.is_empty();
         self.asked_heads &= !found_some;
         self.is_fruitful |= found_some;
-        let mut emptied = HashSet::new();
+        let mut emptied: HashSet<Key> = HashSet::new();
         for grant in grants {
-            let count = counts.get(&grant.lane).map_or(0, |(count, ..)| *count);
-            let is_short = self.announced.get_mut(&grant.lane).map(|left| {
-                *left = left.saturating_sub(count);
-                *left > 0
-            });
+            let count = counts.get(&grant.lane).copied().unwrap_or(0);
             if count >= grant.tasks {
                 continue;
             }
             // It is empty, as far as it is within reach.
-            emptied.insert(grant.lane);
-            self.announced.remove(&grant.lane);
-            self.recent.remove(&grant.lane);
-            self.wants_look |= is_short.unwrap_or(self.is_fruitful);
+            let only = ranks.get(&grant.lane).copied();
+            emptied.insert((grant.lane, only));
+            let mut is_short = None;
+            let is_meant = |key: &Key| {
+                key.0 == grant.lane && only.is_none_or(|only| key.1.is_none_or(|rank| rank == only))
+            };
+            let from_lane = (grant.lane, None)..=(grant.lane, Some(Rank(i32::MAX)));
+            for (_, left) in self.announced.extract_if(from_lane, |key, _| is_meant(key)) {
+                is_short = Some(is_short.unwrap_or(false) || left > 0);
+            }
+            self.wants_look |= is_short.unwrap_or(self.is_fruitful) || self.after.is_some();
         }
+        let is_empty = |key: &Key| emptied.contains(&(key.0, None)) || emptied.contains(key);
+        if !emptied.is_empty() {
+            self.recent.retain(|key| !is_empty(key));
+        }
+        let by_rank = self.by_rank;
         self.lanes_mut(work).retain_mut(|lane| {
-            if let Some((_, rank, last)) = counts.get(&lane.lane) {
+            let key = (lane.lane, by_rank.then_some(lane.rank));
+            if let Some((rank, last)) = lasts.get(&key) {
                 (lane.rank, lane.since) = (*rank, *last);
             }
-            !emptied.contains(&lane.lane)
+            !is_empty(&key)
         });
     }
 
@@ -324,7 +450,7 @@ mod tests {
             tasks: asked,
         };
         let tasks = (0..got).map(|i| (lane(n), Rank(0), Timestamp(1_000_000_000 + i as i64)));
-        book.claimed(Work::Run, &[grant], tasks);
+        book.claimed(Work::Run, &[grant], &BTreeMap::new(), tasks);
     }
 
     fn look(book: &mut LaneBook, from: u64, to: u64, lanes: Vec<LaneView>) {
@@ -535,6 +661,135 @@ mod tests {
         look(&mut book, 0, 1, vec![urgent]);
         claim(&mut book, 1, 2, 2);
         assert_eq!(book.lanes(Work::Run)[0].rank, Rank(0));
+    }
+
+    /// Two lanes at a time.
+    fn narrow() -> LaneBook {
+        let mut book = LaneBook::with_limit(2);
+        book.heard();
+        book
+    }
+
+    #[test]
+    fn of_more_lanes_than_a_look_shows_each_look_shows_the_next_ones() {
+        let mut book = narrow();
+        let first = book.looking(ms(0));
+        assert_eq!(first, LaneLook::first(2));
+        book.looked(vec![view(1, 5), view(2, 5)], ms(0));
+        assert_eq!(next(&book, 0), Step::Claim(Work::Run));
+        // All of them are shut.
+        book.declined(Work::Run);
+        assert_eq!(next(&book, 1), Step::Look);
+        assert_eq!(book.looking(ms(1)).after, Some(lane(2)));
+        book.looked(vec![view(3, 5)], ms(1));
+        assert_eq!(book.lanes(Work::Run), [view(3, 5)]);
+        book.declined(Work::Run);
+        assert_eq!(
+            next(&book, 2),
+            Step::Rest(None),
+            "nothing is to be had anywhere"
+        );
+        book.heard();
+        assert_eq!(book.looking(ms(3)).after, None, "from the first one on");
+    }
+
+    #[test]
+    fn lanes_that_the_last_look_did_not_show_are_not_forgotten() {
+        let mut book = narrow();
+        look(&mut book, 0, 0, vec![view(1, 5), view(2, 5)]);
+        claim(&mut book, 1, 10, 10);
+        // Both have work still when their time is up.
+        assert_eq!(next(&book, 500), Step::Look);
+        assert_eq!(book.looking(ms(500)).after, Some(lane(2)));
+        book.looked(vec![], ms(500));
+        assert_eq!(next(&book, 501), Step::Look);
+        assert_eq!(book.looking(ms(501)).after, None);
+        book.looked(vec![view(1, 5)], ms(501));
+        claim(&mut book, 1, 10, 0);
+        assert_eq!(next(&book, 502), Step::Rest(None));
+    }
+
+    #[test]
+    fn a_look_that_failed_begins_again_where_it_began() {
+        let mut book = narrow();
+        look(&mut book, 0, 0, vec![view(1, 5), view(2, 5)]);
+        let second = book.looking(ms(500));
+        book.look_failed(ms(500));
+        assert_eq!(book.looking(ms(501)), second);
+    }
+
+    fn ranked(n: u128, rank: i32, since: i64) -> LaneView {
+        LaneView {
+            rank: Rank(rank),
+            ..view(n, since)
+        }
+    }
+
+    fn by_rank(limit: usize) -> LaneBook {
+        let mut book = LaneBook::with_limit(limit);
+        book.tell_ranks(true);
+        book
+    }
+
+    #[test]
+    fn ranks_of_a_lane_are_claimed_and_emptied_one_by_one() {
+        let mut book = by_rank(10);
+        assert_eq!(next(&book, 0), Step::Look);
+        assert!(book.looking(ms(0)).by_rank);
+        book.looked(vec![ranked(1, 0, 50), ranked(1, 5, 7)], ms(0));
+        book.heard_of(ranked(1, 9, 0), 2, ms(1));
+        assert_eq!(book.lanes(Work::Run).len(), 3);
+        let grant = [Grant {
+            lane: lane(1),
+            tasks: 4,
+        }];
+        let only = BTreeMap::from([(lane(1), Rank(5))]);
+        let reaches = book.reaches(&grant, &only);
+        assert_eq!((reaches[0].rank, reaches[0].until), (Rank(5), Rank(6)));
+        assert_eq!(reaches.len(), 1);
+        let tasks = (0..4).map(|i| (lane(1), Rank(5), Timestamp(100 + i)));
+        book.claimed(Work::Run, &grant, &only, tasks);
+        let since = |book: &LaneBook, rank| {
+            let mut shown = book.lanes(Work::Run).iter();
+            shown
+                .find(|view| view.rank == Rank(rank))
+                .map(|view| view.since)
+        };
+        assert_eq!(since(&book, 5), Some(Timestamp(103)));
+        assert_eq!(since(&book, 0), Some(Timestamp(50)));
+        book.claimed(Work::Run, &grant, &only, std::iter::empty());
+        assert_eq!(since(&book, 5), None);
+        assert_eq!(book.lanes(Work::Run).len(), 2);
+        // In the lane's own order all of it is emptied.
+        let one = [(lane(1), Rank(0), Timestamp(60))].into_iter();
+        book.claimed(Work::Run, &grant, &BTreeMap::new(), one);
+        assert_eq!(book.lanes(Work::Run), []);
+        assert_eq!(next(&book, 2), Step::Look, "two were announced");
+    }
+
+    #[test]
+    fn a_lane_whose_ranks_were_not_all_shown_is_shown_by_the_next_look() {
+        let mut book = by_rank(3);
+        book.looking(ms(0));
+        let lanes = vec![ranked(1, 0, 5), ranked(1, 1, 5), ranked(2, 0, 5)];
+        book.looked(lanes.clone(), ms(0));
+        assert_eq!(book.lanes(Work::Run), &lanes[..2]);
+        assert_eq!(book.looking(ms(500)).after, Some(lane(1)));
+        // One with more ranks than a look shows is not looked at for ever.
+        let many = vec![ranked(2, 0, 5), ranked(2, 1, 5), ranked(2, 2, 5)];
+        book.looked(many.clone(), ms(500));
+        assert_eq!(book.lanes(Work::Run), many);
+        assert_eq!(book.looking(ms(1_000)).after, Some(lane(2)));
+    }
+
+    #[test]
+    fn another_way_to_tell_lanes_apart_begins_with_a_look() {
+        let mut book = LaneBook::default();
+        book.heard_of(view(1, 0), 1, ms(0));
+        book.tell_ranks(false);
+        assert_eq!(next(&book, 0), Step::Claim(Work::Run));
+        book.tell_ranks(true);
+        assert_eq!(next(&book, 0), Step::Look);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub use dice::Dice;
 pub use frontier::{Frontier, Reach};
 pub use ids::{NodeId, OperationId, RunId, TaskId};
 pub use lane::{KindKey, LaneId, Rank};
-pub use lane_book::LaneBook;
+pub use lane_book::{LaneBook, LaneLook};
 pub use lease::{Beat, BeatAnswer, Heard, LeaseTimes, Pulse, Watch};
 pub use limits::{
     Bound, Bounds, Gate, LimitBook, Ramp, Rate, Rooms, SETTINGS_MAX, SETTLE_MS, Scope, ScopeKey,

@@ -34,9 +34,9 @@ pub struct Applied {
     pub settles_in_ms: u64,
 }
 
-/// The answer to a claim under limits.
+/// The answer to a claim.
 #[derive(Clone, Debug, Default)]
-pub struct Within {
+pub struct ClaimAnswer {
     /// What was taken.
     pub tasks: Vec<Claimed>,
     /// The limits under which nothing is left now, each with the time at which something may start again if it is a matter of
@@ -46,7 +46,15 @@ pub struct Within {
     pub is_stale: bool,
 }
 
-impl Within {
+impl ClaimAnswer {
+    /// The answer to a claim that was decided on the settings that are in force.
+    pub(crate) fn of(tasks: Vec<Claimed>) -> Self {
+        Self {
+            tasks,
+            ..Self::default()
+        }
+    }
+
     /// The answer to a claim that was decided on other settings.
     pub(crate) fn stale() -> Self {
         Self {

@@ -21,14 +21,14 @@ mod run;
 mod sql;
 mod store;
 
-pub use config::{Applied, Config, SettingRow, Within};
+pub use config::{Applied, ClaimAnswer, Config, SettingRow};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Cursor, Filter, Page};
 pub use hint::{Hint, Hints};
 pub use memory::{Change, MemoryStore, Seen, Snapshot};
 pub use node::{Depth, Glance, KindRow, NodeCard, NodeRow, Wished};
 pub use record::{Created, Failure, NewTask, Options, Payload, Progress, TaskRecord};
-pub use run::{Claim, Claimed, End, Ended, Promoted, Save, Saved, Swept};
+pub use run::{Claim, Claimed, End, Ended, Promoted, RunningIn, Save, Saved, Swept};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sql::*;
 pub use store::{Steered, Store, Tally, Wish};

@@ -17,8 +17,8 @@ pub struct Claim {
     /// From which lanes how many. Grants of one claim are for one sort of work.
     pub grants: Vec<Grant>,
     /// From where on to look in those lanes; in a lane without a range from its beginning. Those of one lane are in order and do not
-    /// overlap. It makes a claim faster where dead entries are in the way: a store may look at more, and what is in none of the
-    /// ranges need not be found.
+    /// overlap. It makes a claim faster where dead entries are in the way: what is in none of the ranges need not be found. A store may look
+    /// at more of the ranks from the first range to the last one, and at no others.
     pub reaches: Vec<Reach>,
     /// The kinds that the node can run; nothing else is claimed.
     pub kinds: Vec<KindKey>,
@@ -47,6 +47,11 @@ impl Claim {
         self.reaches.sort_by_key(|reach| reach.lane);
     }
 
+    /// Whether it was decided on this version of what is set.
+    pub(crate) fn is_of(&self, version: i64) -> bool {
+        u64::try_from(version).is_ok_and(|version| version == self.version)
+    }
+
     /// The ranges of a lane, in order; all of it, if none is given.
     pub(crate) fn reaches_of(&self, lane: LaneId) -> Vec<Reach> {
         let first = self.reaches.partition_point(|reach| reach.lane < lane);
@@ -60,6 +65,19 @@ impl Claim {
         }
         reaches
     }
+}
+
+/// What runs of one user in one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningIn {
+    /// The lane.
+    pub lane: LaneId,
+    /// Its group.
+    pub group: Name,
+    /// Its user.
+    pub user: Name,
+    /// How many tasks.
+    pub tasks: usize,
 }
 
 /// A claimed task with what its handler needs.

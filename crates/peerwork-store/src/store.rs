@@ -3,8 +3,8 @@
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BeatAnswer, Bounds, Event, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Refused,
-    Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
+    BeatAnswer, Bounds, Event, KindKey, LaneLook, LaneView, Name, NodeId, OperationId, Pulse,
+    Reach, Refused, Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use std::fmt;
 
@@ -233,21 +233,24 @@ pub trait Store: Send + Sync + 'static {
 
     // --- runs ---------------------------------------------------------------------------------------------------
 
-    /// The lanes in which a task of one of `kinds` is claimable, each with its first one; at most `limit`.
-    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>>;
+    /// The lanes in which a task of one of `kinds` is claimable: those that `look` means.
+    async fn lanes(&self, kinds: Vec<KindKey>, look: LaneLook) -> Result<Vec<LaneView>>;
 
     /// Of the lanes that these ranges are in, those in which a task of one of `kinds` is claimable within them, each with the
     /// first one. As [`lanes`](Self::lanes), without walking through what lies before the ranges.
     async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>>;
 
+    /// How many tasks run (or wait for a slot) of each user in each group, on all nodes but this one. Cleanups are nobody's.
+    async fn running_elsewhere(&self, node: NodeId) -> Result<Vec<RunningIn>>;
+
     /// Takes the first tasks of the granted lanes, in the order of each lane. Concurrent claims never get the same
     /// task; a claim may get less than is there. Nothing is claimed for a node that is not alive, nor where what is set is not what
-    /// the claim was decided on.
-    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>>;
+    /// the claim was decided on: that is told.
+    async fn claim(&self, claim: Claim) -> Result<ClaimAnswer>;
 
     /// As [`claim`](Self::claim), of what is under limits: no more than they leave room for, counted in the database in the
     /// transaction that takes it. The tasks count under the limits that are given for their lane and kind.
-    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within>;
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<ClaimAnswer>;
 
     /// Saves checkpoints and progress. A saved checkpoint is progress: it clears the task's `crashes`.
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>>;

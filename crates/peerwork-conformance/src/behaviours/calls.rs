@@ -43,7 +43,7 @@ pub async fn ga_18_every_call_works_with_one_connection(f: &Fixture) {
         store.nodes().await.expect("nodes");
         store.glance(node, 1, Depth::Full).await.expect("glance");
         store
-            .lanes(vec![KindKey::new(&name(KIND))], 5)
+            .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(5))
             .await
             .expect("lanes");
         f.claim(node, Work::Run, 1).await;

@@ -180,7 +180,7 @@ pub async fn what_is_not_ready_is_not_claimed(f: &Fixture) {
     }
     assert_eq!(
         f.store
-            .lanes(vec![KindKey::new(&name(KIND))], 100)
+            .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(100))
             .await
             .expect("lanes"),
         []
@@ -205,7 +205,7 @@ pub async fn a_claim_takes_only_kinds_that_the_node_can_run(f: &Fixture) {
     let lane = LaneId::new(&name("maths"), &name("ann"));
     let lanes = f
         .store
-        .lanes(vec![KindKey::new(&name("third"))], 10)
+        .lanes(vec![KindKey::new(&name("third"))], LaneLook::first(10))
         .await
         .expect("lanes");
     assert_eq!(lanes.len(), 1);
@@ -225,7 +225,7 @@ pub async fn a_claim_takes_only_kinds_that_the_node_can_run(f: &Fixture) {
     assert_eq!(claim(&[KIND], 10).await, []);
     assert_eq!(
         f.store
-            .lanes(vec![KindKey::new(&name(KIND))], 10)
+            .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(10))
             .await
             .expect("lanes"),
         []
@@ -263,7 +263,7 @@ pub async fn a_cleanup_is_not_claimed_as_a_run(f: &Fixture) {
     assert!(f.claim(held.node, Work::Run, 1).await.is_empty());
     let lanes = f
         .store
-        .lanes(vec![KindKey::new(&name(KIND))], 10)
+        .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(10))
         .await
         .expect("lanes");
     assert_eq!(
@@ -300,7 +300,7 @@ pub async fn lanes_show_their_first_task(f: &Fixture) {
     let start = f.clock.now().minus_ms(4);
     let mut lanes = f
         .store
-        .lanes(vec![KindKey::new(&name(KIND))], 10)
+        .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(10))
         .await
         .expect("lanes");
     lanes.sort_by(|a, b| a.user.cmp(&b.user));
@@ -315,6 +315,139 @@ pub async fn lanes_show_their_first_task(f: &Fixture) {
     assert_eq!(lanes, [lane("ann", 1, 2), lane("bob", 2, 1)]);
 }
 
+/// A look goes on behind a lane, and shows each rank of a lane if it is asked to.
+pub async fn lanes_are_shown_in_parts_and_by_rank(f: &Fixture) {
+    for (user, priority) in [("ann", 5), ("bob", 2), ("ann", 1), ("eve", 0), ("ann", 5)] {
+        f.create(NewTask {
+            user: name(user),
+            priority,
+            ..task()
+        })
+        .await;
+        f.clock.pass_ms(1);
+    }
+    let start = f.clock.now().minus_ms(5);
+    let shown = async |look: LaneLook| {
+        let lanes = f.store.lanes(vec![KindKey::new(&name(KIND))], look).await;
+        let shown = lanes.expect("lanes").into_iter();
+        let shown = shown.map(|view| (view.lane, view.rank.priority(), view.since));
+        shown.collect::<Vec<_>>()
+    };
+    let head = |user: &str, priority, ms| {
+        let lane = LaneId::new(&name("maths"), &name(user));
+        (lane, priority, start.plus_ms(ms))
+    };
+    let mut heads = vec![
+        head("ann", 1, 2),
+        head("ann", 5, 0),
+        head("bob", 2, 1),
+        head("eve", 0, 3),
+    ];
+    heads.sort_unstable();
+    let by_rank = LaneLook {
+        by_rank: true,
+        ..LaneLook::first(10)
+    };
+    assert_eq!(shown(by_rank).await, heads);
+    let first_three = LaneLook {
+        limit: 3,
+        ..by_rank
+    };
+    assert_eq!(shown(first_three).await, heads[..3]);
+    for by_rank in [false, true] {
+        let first = heads[0].0;
+        let behind = LaneLook {
+            after: Some(first),
+            by_rank,
+            limit: 10,
+        };
+        let mut rest = heads.clone();
+        rest.retain(|(lane, ..)| *lane != first);
+        if !by_rank {
+            rest.dedup_by_key(|(lane, ..)| *lane);
+        }
+        assert_eq!(shown(behind).await, rest);
+        let last = LaneLook {
+            after: heads.last().map(|(lane, ..)| *lane),
+            ..behind
+        };
+        assert_eq!(shown(last).await, []);
+    }
+}
+
+/// A claim that reaches one rank of a lane takes nothing of the others.
+pub async fn a_claim_takes_only_the_ranks_that_it_reaches(f: &Fixture) {
+    let mut ids = Vec::new();
+    for priority in [0, 3, 3, 7] {
+        let new = NewTask { priority, ..task() };
+        ids.push(f.create(new).await);
+    }
+    let node = f.node().await;
+    let lane = LaneId::new(&name("maths"), &name("ann"));
+    let claim = |priority: i16, until: i16| Claim {
+        node,
+        run: fresh_run(),
+        grants: vec![Grant { lane, tasks: 10 }],
+        reaches: vec![Reach {
+            lane,
+            rank: Rank::new(Status::Queued, priority),
+            since: Timestamp(i64::MIN),
+            until: Rank::new(Status::Queued, until),
+        }],
+        kinds: vec![KindKey::new(&name(KIND))],
+        version: 0,
+    };
+    for (claim, expected) in [
+        (claim(3, 4), &ids[1..3]),
+        (claim(4, 7), &[]),
+        (claim(7, 8), &ids[3..]),
+        (claim(0, 9), &ids[..1]),
+    ] {
+        let claimed = f.store.claim(claim).await.expect("claim").tasks;
+        let mut claimed: Vec<_> = claimed.into_iter().map(|task| task.id).collect();
+        claimed.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(claimed, expected);
+    }
+}
+
+/// What runs on other nodes is told by lane, without cleanups.
+pub async fn what_runs_elsewhere_is_counted_by_lane(f: &Fixture) {
+    let [ours, theirs, dead] = [f.node().await, f.node().await, f.node().await];
+    let elsewhere = async |node| {
+        let running = f.store.running_elsewhere(node).await.expect("running");
+        let running = running.into_iter();
+        let mut running: Vec<_> = running
+            .map(|it| {
+                assert_eq!(it.lane, LaneId::new(&it.group, &it.user));
+                (it.user.to_string(), it.tasks)
+            })
+            .collect();
+        running.sort_unstable();
+        running
+    };
+    assert_eq!(elsewhere(ours).await, []);
+    for (user, node, tasks) in [("ann", ours, 2), ("bob", theirs, 1), ("ann", dead, 3)] {
+        for _ in 0..tasks {
+            let user = name(user);
+            f.create(NewTask { user, ..task() }).await;
+        }
+        let lane = LaneId::new(&name("maths"), &name(user));
+        let claimed = f.claim_from(node, &[Grant { lane, tasks }], &[KIND]).await;
+        assert_eq!(claimed.len(), tasks);
+    }
+    f.bury(dead).await;
+    let told = |user: &str, tasks| (user.to_owned(), tasks);
+    assert_eq!(elsewhere(ours).await, [told("ann", 3), told("bob", 1)]);
+    assert_eq!(elsewhere(theirs).await, [told("ann", 5)]);
+    let held = f.running(task()).await;
+    f.must(held.id, Wish::Delete).await;
+    f.end(&held, Event::Stopped).await;
+    f.claim(theirs, Work::Cleanup, 1).await;
+    assert_eq!(elsewhere(ours).await, [told("ann", 3), told("bob", 1)]);
+}
+
 /// A snapshot of lanes is bounded; each lane is in it once.
 pub async fn lanes_are_bounded(f: &Fixture) {
     let tasks = (0..60).map(|i| NewTask {
@@ -325,7 +458,7 @@ pub async fn lanes_are_bounded(f: &Fixture) {
     let lanes = async |limit| {
         let lanes = f
             .store
-            .lanes(vec![KindKey::new(&name(KIND))], limit)
+            .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(limit))
             .await
             .expect("lanes");
         let mut ids: Vec<_> = lanes.into_iter().map(|lane| lane.lane).collect();
@@ -356,7 +489,7 @@ pub async fn a_claim_may_be_as_large_as_a_batch(f: &Fixture) {
     let node = f.node().await;
     let lanes = f
         .store
-        .lanes(vec![KindKey::new(&name(KIND))], 100)
+        .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(100))
         .await
         .expect("lanes");
     let grants: Vec<_> = lanes

@@ -190,7 +190,13 @@ pub async fn nothing_asked_is_nothing_answered(f: &Fixture) {
     assert_eq!(f.store.end(vec![]).await.expect("end"), []);
     assert_eq!(f.store.verify(vec![]).await.expect("verify"), []);
     f.store.publish_kinds(vec![]).await.expect("publish kinds");
-    assert_eq!(f.store.lanes(vec![], 10).await.expect("lanes"), []);
+    assert_eq!(
+        f.store
+            .lanes(vec![], LaneLook::first(10))
+            .await
+            .expect("lanes"),
+        []
+    );
     let node = f.node().await;
     assert!(f.claim_from(node, &[], &[KIND]).await.is_empty());
     assert_eq!(f.promote().await, 0);

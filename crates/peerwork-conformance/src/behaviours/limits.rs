@@ -254,7 +254,7 @@ pub async fn what_is_told_to_stop_counts_and_cleanups_do_not(f: &Fixture) {
         version: config.version,
     };
     let cleanup = f.store.claim(claim).await.expect("claim");
-    assert_eq!(cleanup.len(), 1, "a cleanup needs no room");
+    assert_eq!(cleanup.tasks.len(), 1, "a cleanup needs no room");
     assert_eq!(f.claim_limited(node, &LANES[..1], 4).await.tasks.len(), 1);
 }
 
@@ -357,11 +357,24 @@ pub async fn a_claim_on_other_settings_takes_nothing(f: &Fixture) {
         lane: of_h,
         tasks: 1,
     }];
-    assert_eq!(
-        f.claim_from(node, &unlimited, &[KIND]).await.len(),
-        0,
-        "it knows of no setting"
-    );
+    // It knows of no setting.
+    let claim = Claim {
+        node,
+        run: fresh_run(),
+        grants: unlimited.to_vec(),
+        reaches: Vec::new(),
+        kinds: vec![KindKey::new(&name(KIND))],
+        version: 0,
+    };
+    let answer = f.store.claim(claim.clone()).await.expect("claim");
+    assert_eq!((answer.tasks.len(), answer.is_stale), (0, true));
+    let nobody = Claim {
+        node: fresh_node(),
+        version: 1,
+        ..claim
+    };
+    let answer = f.store.claim(nobody).await.expect("claim");
+    assert_eq!((answer.tasks.len(), answer.is_stale), (0, false));
     f.set(Scope::User(name("ann")), limit(5)).await;
     let (claim, bounds) = limited(&old, node, &LANES[..1], 3, &[KIND], f.clock.now());
     let within = f.store.claim_within(claim.clone(), bounds.clone()).await;
@@ -385,7 +398,7 @@ pub async fn a_claim_on_other_settings_takes_nothing(f: &Fixture) {
         kinds: vec![KindKey::new(&name(KIND))],
         version,
     };
-    assert_eq!(f.store.claim(claim).await.expect("claim").len(), 1);
+    assert_eq!(f.store.claim(claim).await.expect("claim").tasks.len(), 1);
 }
 
 /// It brings what handlers need, in the order of the lane, and takes only what is ready and of its kinds.
@@ -508,7 +521,7 @@ pub async fn ga_25_a_run_that_was_nowhere_limited_counts_after_a_move(f: &Fixtur
         kinds: vec![KindKey::new(&name(KIND))],
         version,
     };
-    assert_eq!(f.store.claim(claim).await.expect("claim").len(), 1);
+    assert_eq!(f.store.claim(claim).await.expect("claim").tasks.len(), 1);
     f.must(id, Wish::MoveTo(name("g"))).await;
     assert_eq!(f.claim_limited(node, &LANES[..1], 9).await.tasks.len(), 1);
     f.must(id, Wish::MoveTo(name("h"))).await;

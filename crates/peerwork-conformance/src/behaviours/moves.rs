@@ -40,7 +40,7 @@ pub async fn ga_25_a_moved_task_is_in_one_lane_only(f: &Fixture) {
     f.must(id, Wish::MoveTo(name("physics"))).await;
     let lanes = f
         .store
-        .lanes(vec![KindKey::new(&name(KIND))], 10)
+        .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(10))
         .await
         .expect("lanes");
     assert_eq!(

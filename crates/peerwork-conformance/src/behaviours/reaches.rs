@@ -132,7 +132,11 @@ pub async fn what_lies_before_all_ranges_is_found_by_a_look(f: &Fixture) {
         .collect();
     assert!(claimed.ends_with(&ids_of(&line[5..])));
     assert_eq!(claimed.len() + left.len(), line.len());
-    let lanes = f.store.lanes(vec![key(KIND)], 10).await.expect("lanes");
+    let lanes = f
+        .store
+        .lanes(vec![key(KIND)], LaneLook::first(10))
+        .await
+        .expect("lanes");
     let seen: Vec<_> = lanes.iter().map(|lane| (lane.rank, lane.since)).collect();
     let first = left.first().map(|(rank, since, _)| (*rank, *since));
     assert_eq!(seen, Vec::from_iter(first));
@@ -235,7 +239,11 @@ pub async fn heads_of_whole_lanes_are_what_lanes_show(f: &Fixture) {
     f.must(cleaned, Wish::Delete).await;
     for kinds in [&kinds[..], &kinds[..1], &kinds[1..]] {
         let kinds: Vec<_> = kinds.iter().map(|kind| key(kind)).collect();
-        let mut lanes = f.store.lanes(kinds.clone(), 100).await.expect("lanes");
+        let mut lanes = f
+            .store
+            .lanes(kinds.clone(), LaneLook::first(100))
+            .await
+            .expect("lanes");
         let reaches = lanes.iter().map(|lane| Reach::all_of(lane.lane));
         let heads = f.store.heads(kinds, reaches.collect()).await;
         let mut heads = heads.expect("heads");

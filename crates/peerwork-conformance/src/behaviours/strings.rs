@@ -152,7 +152,7 @@ pub async fn ga_48_groups_are_exact(f: &Fixture) {
     let node = f.node().await;
     let lanes = f
         .store
-        .lanes(vec![KindKey::new(&name(KIND))], 1_000)
+        .lanes(vec![KindKey::new(&name(KIND))], LaneLook::first(1_000))
         .await
         .expect("lanes");
     let seen: BTreeSet<_> = lanes.iter().map(|lane| lane.group.clone()).collect();

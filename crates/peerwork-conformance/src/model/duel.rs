@@ -296,7 +296,7 @@ impl<'a> Duel<'a> {
         let kinds: Vec<_> = kinds.iter().map(KindKey::new).collect();
         let lanes = self
             .oracle
-            .lanes(kinds.clone(), BATCH_MAX)
+            .lanes(kinds.clone(), LaneLook::first(BATCH_MAX))
             .await
             .expect("the reference");
         let lanes = lanes.into_iter().filter(|lane| lane.work == work);
@@ -314,7 +314,9 @@ impl<'a> Duel<'a> {
             reaches: Vec::new(),
             version: 0,
         };
-        let (mut ours, mut theirs) = both!(self, claim(claim));
+        let (ours, theirs) = both!(self, claim(claim));
+        same("a claim's settings", (ours.is_stale, theirs.is_stale));
+        let (mut ours, mut theirs) = (ours.tasks, theirs.tasks);
         // Lane by lane; the order within a lane is a promise, and a stable sort keeps it.
         ours.sort_by_key(|claimed| claimed.lane);
         theirs.sort_by_key(|claimed| claimed.lane);
@@ -333,9 +335,17 @@ impl<'a> Duel<'a> {
             .iter()
             .map(|(kind, _)| KindKey::new(kind))
             .collect();
-        let (mut ours, mut theirs) = both!(self, lanes(kinds, BATCH_MAX));
+        let by_rank = LaneLook {
+            by_rank: true,
+            ..LaneLook::first(BATCH_MAX)
+        };
+        same("lanes by rank", both!(self, lanes(kinds, by_rank)));
+        let nobody = NodeId(Uuid::nil());
+        let (mut ours, theirs) = both!(self, running_elsewhere(nobody));
         ours.sort_by_key(|lane| lane.lane);
-        theirs.sort_by_key(|lane| lane.lane);
+        same("running elsewhere", (ours, theirs));
+        let all = LaneLook::first(BATCH_MAX);
+        let (ours, theirs) = both!(self, lanes(kinds, all));
         same("lanes", (ours.clone(), theirs));
         let whole: Vec<_> = ours.iter().map(|lane| Reach::all_of(lane.lane)).collect();
         let (mut heads, _) = both!(self, heads(kinds, whole));

@@ -93,7 +93,11 @@ fn claimable(
 async fn lanes_are_the_first_that_may_be_claimed(f: &Fixture, ids: &[TaskId], kinds: &[Name]) {
     let records = records(f, ids).await;
     let keys = kinds.iter().map(KindKey::new).collect();
-    let mut found = f.store.lanes(keys, BATCH_MAX).await.expect("lanes");
+    let mut found = f
+        .store
+        .lanes(keys, LaneLook::first(BATCH_MAX))
+        .await
+        .expect("lanes");
     found.sort_by_key(|lane| lane.lane);
     let found: Vec<_> = found
         .into_iter()

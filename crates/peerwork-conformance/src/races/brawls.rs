@@ -143,7 +143,11 @@ async fn work_off(f: &Fixture, node: NodeId) {
         f.clock.pass_ms(1_000_000);
         f.promote().await;
         f.wake().await;
-        let lanes = f.store.lanes(keys.clone(), BATCH_MAX).await.expect("lanes");
+        let lanes = f
+            .store
+            .lanes(keys.clone(), LaneLook::first(BATCH_MAX))
+            .await
+            .expect("lanes");
         idle = if lanes.is_empty() { idle + 1 } else { 0 };
         for work in [Work::Run, Work::Cleanup] {
             let mine = lanes.iter().filter(|lane| lane.work == work);
@@ -161,7 +165,7 @@ async fn work_off(f: &Fixture, node: NodeId) {
                 reaches: Vec::new(),
                 version: 0,
             };
-            let claimed = f.store.claim(claim).await.expect("claim");
+            let claimed = f.store.claim(claim).await.expect("claim").tasks;
             let ends = claimed
                 .iter()
                 .map(|c| {
@@ -258,7 +262,7 @@ impl Racer {
             version: 0,
         };
         let asked = self.ticks.tick();
-        let claimed = self.store.claim(claim).await.expect("claim");
+        let claimed = self.store.claim(claim).await.expect("claim").tasks;
         let when = When {
             asked,
             told: self.ticks.tick(),

@@ -53,7 +53,7 @@ pub async fn racing_claimers_never_get_the_same_task(f: &Fixture) {
                     reaches: Vec::new(),
                     version: 0,
                 };
-                let claimed = store.claim(claim).await.expect("claim");
+                let claimed = store.claim(claim).await.expect("claim").tasks;
                 left.fetch_sub(claimed.len(), Ordering::SeqCst);
                 claims.extend(claimed.into_iter().map(|c| (c.id, c.run, nodes[n])));
                 yield_now().await;
@@ -142,7 +142,7 @@ pub async fn ga_25_a_move_that_races_claims_loses_and_doubles_nothing(f: &Fixtur
                     reaches: Vec::new(),
                     version: 0,
                 };
-                let got = store.claim(claim).await.expect("claim");
+                let got = store.claim(claim).await.expect("claim").tasks;
                 claimed.extend(got.into_iter().map(|c| (c.id, c.run)));
             }
             claimed
@@ -203,7 +203,7 @@ pub async fn ga_15_claims_of_eight_nodes_at_once_are_useful(f: &Fixture) {
                     reaches: Vec::new(),
                     version: 0,
                 };
-                useful += usize::from(!store.claim(claim).await.expect("claim").is_empty());
+                useful += usize::from(!store.claim(claim).await.expect("claim").tasks.is_empty());
             }
             useful
         }

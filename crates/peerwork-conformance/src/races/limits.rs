@@ -209,7 +209,7 @@ pub async fn what_is_claimed_while_a_limit_is_set_is_counted(f: &Fixture) {
                     kinds: vec![KindKey::new(&name(KIND))],
                     version: 0,
                 };
-                claimed += store.claim(claim).await.expect("claim").len();
+                claimed += store.claim(claim).await.expect("claim").tasks.len();
                 if claimed > 30 {
                     yield_now().await;
                 }

@@ -82,7 +82,7 @@ async fn restless(store: &dyn Store, node: NodeId, mut held: Vec<Held>) {
             reaches: Vec::new(),
             version: 0,
         };
-        let claimed = store.claim(claim).await.expect("claim");
+        let claimed = store.claim(claim).await.expect("claim").tasks;
         held = claimed
             .into_iter()
             .map(|c| Held {

@@ -154,6 +154,7 @@ pub async fn a_claim_that_races_a_death_is_swept(f: &Fixture) {
                         })
                         .await
                         .expect("claim")
+                        .tasks
                         .len();
                 }
             }

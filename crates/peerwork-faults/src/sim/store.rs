@@ -10,8 +10,8 @@ use super::watching::Watching;
 use async_trait::async_trait;
 use peerwork::{Env, Machine};
 use peerwork_core::{
-    BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, Pulse, Reach, Rules, RunId,
-    Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
+    BeatAnswer, Bounds, KindKey, LaneLook, LaneView, Name, NodeId, OperationId, Pulse, Reach,
+    Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::*;
 use std::collections::BTreeMap;
@@ -417,19 +417,23 @@ impl Store for FaultyStore {
         Ok(glance)
     }
 
-    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
-        call!(self, "lanes", me => me.inner.lanes(kinds, limit))
+    async fn lanes(&self, kinds: Vec<KindKey>, look: LaneLook) -> Result<Vec<LaneView>> {
+        call!(self, "lanes", me => me.inner.lanes(kinds, look))
+    }
+
+    async fn running_elsewhere(&self, node: NodeId) -> Result<Vec<RunningIn>> {
+        call!(self, "running elsewhere", me => me.inner.running_elsewhere(node))
     }
 
     async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
         call!(self, "heads", me => me.inner.heads(kinds, reaches))
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+    async fn claim(&self, claim: Claim) -> Result<ClaimAnswer> {
         call!(self, "claim", me => async {
             let kinds = claim.kinds.clone();
             let claimed = me.inner.claim(claim).await?;
-            for task in &claimed {
+            for task in &claimed.tasks {
                 if !kinds.contains(&KindKey::new(&task.kind)) {
                     me.history.violation("I27", format!("task {} of kind {} was claimed by a node without it", task.id, task.kind));
                 }
@@ -438,7 +442,7 @@ impl Store for FaultyStore {
         })
     }
 
-    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within> {
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<ClaimAnswer> {
         call!(self, "claim within", me => me.inner.claim_within(claim, bounds))
     }
 

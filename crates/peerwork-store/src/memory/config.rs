@@ -123,13 +123,13 @@ impl Data {
         rows.filter(is_counted).count() as u64
     }
 
-    pub fn claim_within(&mut self, claim: &Claim, bounds: &Bounds, now: Timestamp) -> Within {
+    pub fn claim_within(&mut self, claim: &Claim, bounds: &Bounds, now: Timestamp) -> ClaimAnswer {
         let rooms = self.rooms(bounds, now);
         let Some(mut rooms) = rooms.filter(|_| claim.version == self.config.version) else {
-            return Within::stale();
+            return ClaimAnswer::stale();
         };
         if !self.is_alive(claim.node) {
-            return Within::default();
+            return ClaimAnswer::default();
         }
         let mut tasks: Vec<Claimed> = Vec::new();
         for grant in &claim.grants {
@@ -159,7 +159,7 @@ impl Data {
                 row.full_at = full_at;
             }
         }
-        Within {
+        ClaimAnswer {
             tasks,
             full: rooms.full(),
             is_stale: false,

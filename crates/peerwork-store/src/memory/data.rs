@@ -6,7 +6,7 @@ use crate::store::other_wish;
 use crate::*;
 use peerwork_core::{
     Event, KindKey, LaneId, LaneView, Name, NodeId, OperationId, Place, Rank, Rules, Status, Task,
-    TaskId, Timestamp, Transition, decide,
+    TaskId, Timestamp, Transition, Work, decide,
 };
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -134,6 +134,26 @@ impl Data {
             rank: Rank::new(row.task.status, row.priority),
             since: row.task.ready_at,
         }
+    }
+
+    /// What runs on other nodes, by lane.
+    pub fn running_elsewhere(&self, node: NodeId) -> Vec<RunningIn> {
+        let mut lanes: BTreeMap<LaneId, RunningIn> = BTreeMap::new();
+        let nodes = self.table.holders().filter(|holder| *holder != node);
+        for id in nodes.flat_map(|holder| self.table.held(holder)) {
+            let row = &self.table.rows[id];
+            if row.task.status.work() == Work::Run {
+                let lane = LaneId::new(&row.group, &row.user);
+                let known = lanes.entry(lane).or_insert_with(|| RunningIn {
+                    lane,
+                    group: row.group.clone(),
+                    user: row.user.clone(),
+                    tasks: 0,
+                });
+                known.tasks += 1;
+            }
+        }
+        lanes.into_values().collect()
     }
 
     /// The operation with this id, begun if it is new.

@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use bounds::{bounded, bounded_payload};
 use data::{Data, NodeEntry};
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId,
-    OperationId, PAGE_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope, ScopeKey, SettingChange,
-    Status, TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error, decide,
+    BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneLook, LaneView, Name,
+    NodeId, OperationId, PAGE_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope, ScopeKey,
+    SettingChange, Status, TOMBSTONE_MS, Task, TaskId, Timestamp, Transition, bounded_error,
+    decide,
 };
 pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -343,16 +344,22 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
+    async fn lanes(&self, kinds: Vec<KindKey>, look: LaneLook) -> Result<Vec<LaneView>> {
         let data = self.data();
         let mut lanes = BTreeMap::new();
-        for (lane, _, _, id) in &data.table.ready {
-            if data.is_one_of(&kinds, id) && lanes.len() < limit {
+        for (lane, rank, _, id) in &data.table.ready {
+            let is_behind = look.after.is_none_or(|after| *lane > after);
+            if is_behind && data.is_one_of(&kinds, id) {
                 let head = || data.head(*lane, *id);
-                lanes.entry(*lane).or_insert_with(head);
+                let key = (*lane, look.by_rank.then_some(*rank));
+                lanes.entry(key).or_insert_with(head);
             }
         }
-        Ok(lanes.into_values().collect())
+        Ok(lanes.into_values().take(look.limit).collect())
+    }
+
+    async fn running_elsewhere(&self, node: NodeId) -> Result<Vec<RunningIn>> {
+        Ok(self.data().running_elsewhere(node))
     }
 
     async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
@@ -368,11 +375,14 @@ impl Store for MemoryStore {
         Ok(heads.into_values().collect())
     }
 
-    async fn claim(&self, mut claim: Claim) -> Result<Vec<Claimed>> {
+    async fn claim(&self, mut claim: Claim) -> Result<ClaimAnswer> {
         claim.sort();
         let (now, mut data) = (self.time(), self.data());
-        if !data.is_alive(claim.node) || claim.version != data.config.version {
-            return Ok(Vec::new());
+        if claim.version != data.config.version {
+            return Ok(ClaimAnswer::stale());
+        }
+        if !data.is_alive(claim.node) {
+            return Ok(ClaimAnswer::default());
         }
         let mut claimed = Vec::new();
         for grant in &claim.grants {
@@ -388,10 +398,10 @@ impl Store for MemoryStore {
                 claimed.extend(data.claim_one(id, &claim, now));
             }
         }
-        Ok(claimed)
+        Ok(ClaimAnswer::of(claimed))
     }
 
-    async fn claim_within(&self, mut claim: Claim, bounds: Bounds) -> Result<Within> {
+    async fn claim_within(&self, mut claim: Claim, bounds: Bounds) -> Result<ClaimAnswer> {
         claim.sort();
         let (now, mut data) = (self.time(), self.data());
         Ok(data.claim_within(&claim, &bounds, now))

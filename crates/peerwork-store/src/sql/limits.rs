@@ -162,12 +162,16 @@ pub(crate) async fn empty_buckets(
     tx: &mut Tx<'_>,
     buckets: Vec<(ScopeKey, Timestamp)>,
 ) -> Result<(), Fault> {
-    for (key, full_at) in buckets {
-        let mut sql = tx.sql("update ~setting set full_at = ");
-        sql.bind(full_at).push(" where id = ").bind(key.0);
-        tx.execute(sql).await?;
+    if buckets.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let known = buckets.iter();
+    let known = known.map(|(key, full_at)| (Value::from(key.0), full_at.0));
+    let mut sql = tx.sql("update ~setting set full_at = ");
+    push_value_of(tx, &mut sql, "id", "::bigint[]", known.collect());
+    sql.push(" where ")
+        .ints("id", buckets.iter().map(|(key, _)| key.0));
+    tx.execute_exactly(sql, buckets.len()).await
 }
 
 /// Under which settings the tasks of a claim are counted.
@@ -215,10 +219,12 @@ impl CountedUnder {
         for at in 0..3 {
             let lanes = self.lanes.iter();
             let keys = lanes.filter_map(|(lane, keys)| Some((Value::from(*lane), keys[at]?)));
+            sql.push(", ");
             push_value_of(tx, sql, "r.lane", "::uuid[]", keys.collect());
         }
         let kinds = self.kinds.iter();
         let keys = kinds.map(|(kind, key)| (Value::from(*kind), *key));
+        sql.push(", ");
         push_value_of(tx, sql, "r.kind", "::bigint[]", keys.collect());
     }
 }
@@ -231,7 +237,6 @@ fn push_value_of(
     array: &'static str,
     mut known: Vec<(Value, i64)>,
 ) {
-    sql.push(", ");
     if tx.database() == Database::Postgres {
         let of = |(of, _): &(Value, i64)| of.clone();
         let ofs: Value = match array {

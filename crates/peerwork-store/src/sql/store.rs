@@ -10,7 +10,7 @@ use super::ops::config::{ReadConfig, ReadFull, SetPolicy, SetScope, Settle};
 use super::ops::create::Create;
 use super::ops::end::{EndRuns, end_all};
 use super::ops::glance::Look;
-use super::ops::lanes::{Heads, Lanes};
+use super::ops::lanes::{Heads, Lanes, RunningElsewhere};
 use super::ops::list::List;
 use super::ops::nodes::{DeclareDead, Kinds, Nodes, Now, Publish, Register, RenewLease, Retire};
 use super::ops::operations::{Conclude, Concluded};
@@ -23,9 +23,9 @@ use super::tx::Tx;
 use crate::*;
 use async_trait::async_trait;
 use peerwork_core::{
-    BATCH_MAX, BeatAnswer, Bounds, KindKey, LaneView, Name, NodeId, OperationId, PAGE_MAX,
-    PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId,
-    Timestamp,
+    BATCH_MAX, BeatAnswer, Bounds, KindKey, LaneLook, LaneView, Name, NodeId, OperationId,
+    PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, ScopeKey, SettingChange,
+    Status, TaskId, Timestamp,
 };
 use std::collections::HashSet;
 
@@ -256,24 +256,28 @@ impl Store for SqlStore {
         self.engine.read(Look { node, width, depth }).await
     }
 
-    async fn lanes(&self, kinds: Vec<KindKey>, limit: usize) -> Result<Vec<LaneView>> {
-        self.engine.read(Lanes { kinds, limit }).await
+    async fn lanes(&self, kinds: Vec<KindKey>, look: LaneLook) -> Result<Vec<LaneView>> {
+        self.engine.read(Lanes { kinds, look }).await
+    }
+
+    async fn running_elsewhere(&self, node: NodeId) -> Result<Vec<RunningIn>> {
+        self.engine.read(RunningElsewhere { node }).await
     }
 
     async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
         self.engine.read(Heads { kinds, reaches }).await
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>> {
+    async fn claim(&self, claim: Claim) -> Result<ClaimAnswer> {
         let take = Take::new(claim);
         if take.is_empty() {
-            return Ok(Vec::new());
+            return Ok(ClaimAnswer::default());
         }
         let engine = self.engine.clone();
         spawned(Take::NAME, async move { claim::claim(&engine, take).await }).await
     }
 
-    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<Within> {
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<ClaimAnswer> {
         let take = TakeWithin::new(claim, bounds);
         let engine = self.engine.clone();
         let work = async move { claim_within(&engine, take).await };

@@ -1,12 +1,16 @@
 //! Who goes next: the policy that is in force, what it is shown, and what is said of its mistakes.
 //!
 //! A policy that is chosen in the database is in force on all nodes that know it; the others keep their own and say so.
+//!
+//! It is shown what runs here, counted from each claim to the end, and what ran on the other nodes when that was last asked.
 
 use super::Core;
-use peerwork_core::policy::{Guarded, Misgrant, Policies, Running, Weights};
-use peerwork_core::{Grant, LaneId, LaneView, Lanes, Mono, Policy, Scope, Work};
-use peerwork_store::Config;
-use std::sync::{Arc, Mutex};
+use peerwork_core::policy::{Guarded, Misgrant, Needs, Policies, Running, Weights};
+use peerwork_core::{Grant, LaneBook, LaneId, LaneView, Lanes, Mono, Policy, Rank, Scope, Work};
+use peerwork_store::{Claimed, Config, Result, RunningIn};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// From one report of mistakes to the next, in milliseconds: a bad policy makes them at every claim.
 const REPORT_MS: u64 = 10_000;
@@ -17,26 +21,46 @@ pub(crate) struct Chooser {
     own: Guarded,
     known: Policies,
     in_force: Mutex<Arc<InForce>>,
+    /// What this node has claimed to run, and not let go of.
+    here: Mutex<Running>,
+    elsewhere: Mutex<Elsewhere>,
     /// When mistakes may be told again.
     tells_from: Mutex<Mono>,
 }
 
 struct InForce {
     policy: Guarded,
+    needs: Needs,
     weights: Weights,
+}
+
+/// What runs on other nodes.
+#[derive(Default)]
+struct Elsewhere {
+    lanes: Vec<RunningIn>,
+    asked_at: Option<Mono>,
+}
+
+impl InForce {
+    fn new(policy: Guarded, weights: Weights) -> Self {
+        Self {
+            needs: policy.needs(),
+            policy,
+            weights,
+        }
+    }
 }
 
 impl Chooser {
     pub fn new(own: Arc<dyn Policy>, known: Policies) -> Self {
         let own = Guarded::new(own);
-        let in_force = InForce {
-            policy: own.clone(),
-            weights: Weights::new(),
-        };
+        let in_force = InForce::new(own.clone(), Weights::new());
         Self {
             own,
             known,
             in_force: Mutex::new(Arc::new(in_force)),
+            here: Mutex::default(),
+            elsewhere: Mutex::default(),
             tells_from: Mutex::default(),
         }
     }
@@ -52,9 +76,8 @@ impl Chooser {
                 self.own.clone()
             }
         };
-        let weights = weights(config);
         *self.tells_from.lock().expect("no panic under the lock") = Mono::default();
-        let in_force = Arc::new(InForce { policy, weights });
+        let in_force = Arc::new(InForce::new(policy, weights(config)));
         *self.in_force.lock().expect("no panic under the lock") = in_force;
     }
 
@@ -63,6 +86,41 @@ impl Chooser {
             .lock()
             .expect("no panic under the lock")
             .clone()
+    }
+
+    /// What the policy that is in force needs to be shown.
+    pub fn needs(&self) -> Needs {
+        self.in_force().needs
+    }
+
+    /// Tasks were claimed, to be run.
+    pub fn claimed(&self, tasks: &[Claimed]) {
+        let mut here = self.here();
+        for task in tasks {
+            here.add(task.lane, &task.group, &task.user, 1);
+        }
+    }
+
+    /// One of them is held no more.
+    pub fn let_go(&self, lane: LaneId) {
+        self.here().end(lane, 1);
+    }
+
+    fn here(&self) -> MutexGuard<'_, Running> {
+        self.here.lock().expect("no panic under the lock")
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
+        self.elsewhere.lock().expect("no panic under the lock")
+    }
+
+    /// What runs, as far as it is known.
+    fn running(&self) -> Running {
+        let mut running = self.here().clone();
+        for lane in &self.elsewhere().lanes {
+            running.add(lane.lane, &lane.group, &lane.user, lane.tasks);
+        }
+        running
     }
 
     fn tell(&self, mistakes: &[Misgrant], name: &str, now: Mono) {
@@ -101,8 +159,8 @@ impl Core {
     pub(super) fn grants(&self, work: Work, lanes: &[LaneView], free: usize) -> Vec<Grant> {
         let in_force = self.chooser.in_force();
         // A cleanup has no share: what runs says nothing about whose turn it is.
-        let running = match work == Work::Run && in_force.policy.needs().running {
-            true => self.running_here(),
+        let running = match work == Work::Run && in_force.needs.running {
+            true => self.chooser.running(),
             false => Running::new(),
         };
         let random = || u64::from(self.client.env.random());
@@ -123,14 +181,47 @@ impl Core {
         grants
     }
 
-    /// What this node holds to run. What runs on the others is theirs to share out.
-    fn running_here(&self) -> Running {
-        let mut running = Running::new();
-        let runs = self.runs.lock().expect("no panic under the lock");
-        for names in runs.values().filter_map(|held| held.names.as_ref()) {
-            let (group, user) = names.group_and_user();
-            running.add(LaneId::new(group, user), group, user, 1);
+    /// Of the granted lanes those of which the policy wants one rank only.
+    pub(super) fn ranks(&self, lanes: &[LaneView], grants: &[Grant]) -> BTreeMap<LaneId, Rank> {
+        let in_force = self.chooser.in_force();
+        let mut ranks = BTreeMap::new();
+        if !in_force.needs.heads_by_rank {
+            return ranks;
         }
-        running
+        let mut heads: BTreeMap<LaneId, Vec<&LaneView>> = BTreeMap::new();
+        for view in lanes {
+            heads.entry(view.lane).or_default().push(view);
+        }
+        let mut mistakes = Vec::new();
+        for lane in grants.iter().map(|grant| grant.lane) {
+            let heads = heads.get(&lane).map_or(&[][..], Vec::as_slice);
+            let (rank, mistake) = in_force.policy.rank_of(heads);
+            ranks.extend(rank.map(|rank| (lane, rank)));
+            mistakes.extend(mistake);
+        }
+        let now = self.client.env.now();
+        self.chooser.tell(&mistakes, in_force.policy.name(), now);
+        ranks
+    }
+
+    /// Asks what runs on the other nodes, if there are any, the policy needs it, and it was not asked just now.
+    pub(super) async fn ask_what_runs(&self) -> Result<()> {
+        let (chooser, now) = (&self.chooser, self.client.env.now());
+        let age = |asked_at| now.since(asked_at).as_millis();
+        let is_known = {
+            let asked_at = chooser.elsewhere().asked_at;
+            asked_at.is_some_and(|at| age(at) < u128::from(LaneBook::AGE_MS))
+        };
+        if is_known || !chooser.needs().running {
+            return Ok(());
+        }
+        let is_alone = self.crowd.load(Ordering::Relaxed) == 1;
+        let lanes = match is_alone {
+            true => Vec::new(),
+            false => self.store.running_elsewhere(self.lease.node()).await?,
+        };
+        let asked_at = Some(now);
+        *chooser.elsewhere() = Elsewhere { lanes, asked_at };
+        Ok(())
     }
 }

@@ -10,14 +10,15 @@ use crate::hub::Ear;
 use crate::run::Control;
 use peerwork_core::crowd::Restraint;
 use peerwork_core::lane_book::Step;
-use peerwork_core::{BATCH_MAX, KindKey, LaneBook, LaneView, Mono, NodeId, RunId, Work};
-use peerwork_store::{Claim, Claimed, Hint, Within};
+use peerwork_core::{
+    BATCH_MAX, KindKey, LaneBook, LaneId, LaneView, Mono, NodeId, Rank, RunId, Work,
+};
+use peerwork_store::{Claim, ClaimAnswer, Claimed, Hint};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Lanes that one look takes in.
-const LANES_MAX: usize = 10_000;
 /// How long the claimer waits after an error.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -124,19 +125,21 @@ impl Claimer {
                 return Ok(None);
             }
             let now = env.now();
+            let needs = self.core.chooser.needs();
+            self.book.tell_ranks(needs.heads_by_rank);
             match self.book.next(&wanted, now, self.restraint.until()) {
                 Step::Rest(until) => break until,
                 Step::Look => {
                     asked = true;
-                    self.book.looking(now);
+                    let look = self.book.looking(now);
                     let keys = self.core.registry.keys();
-                    let looked = self.core.store.lanes(keys, LANES_MAX).await;
+                    let looked = self.core.store.lanes(keys, look).await;
                     self.looked(looked)?;
                 }
                 Step::LookBeside => {
-                    self.book.looking(now);
+                    let look = self.book.looking(now);
                     let (store, keys) = (self.core.store.clone(), self.core.registry.keys());
-                    let look = async move { store.lanes(keys, LANES_MAX).await };
+                    let look = async move { store.lanes(keys, look).await };
                     self.look = Some(self.core.spawn(look));
                 }
                 Step::Heads => {
@@ -207,8 +210,12 @@ impl Claimer {
     async fn claim(&mut self, work: Work, free: usize) -> peerwork_store::Result<Got> {
         let core = self.core.clone();
         core.ask_about_limits().await?;
+        if work == Work::Run {
+            core.ask_what_runs().await?;
+        }
         let offer = core.offer(work, self.book.lanes(work));
         let grants = core.grants(work, &offer.lanes, free);
+        let ranks = core.ranks(&offer.lanes, &grants);
         let parts = core.parts(work, &offer, grants);
         let (kinds, version) = (offer.kinds, offer.version);
         if parts.iter().all(|part| part.grants.is_empty()) {
@@ -217,7 +224,10 @@ impl Claimer {
         }
         let mut all = Got::Nothing;
         for part in parts {
-            match self.take(work, part, kinds.clone(), version).await? {
+            match self
+                .take(work, part, &ranks, kinds.clone(), version)
+                .await?
+            {
                 Got::Tasks => all = Got::Tasks,
                 Got::Nothing => {}
                 Got::MayNot => return Ok(Got::MayNot),
@@ -230,6 +240,7 @@ impl Claimer {
         &mut self,
         work: Work,
         part: Part,
+        ranks: &BTreeMap<LaneId, Rank>,
         kinds: Vec<KindKey>,
         version: u64,
     ) -> peerwork_store::Result<Got> {
@@ -243,7 +254,7 @@ impl Claimer {
         let claim = Claim {
             node,
             run,
-            reaches: self.book.reaches(&grants),
+            reaches: self.book.reaches(&grants, ranks),
             grants: grants.clone(),
             kinds,
             version,
@@ -254,19 +265,16 @@ impl Claimer {
             core.claim_is_over(run);
             return Ok(Got::MayNot);
         }
-        let within = match &bounds {
+        let answer = match &bounds {
             Some(bounds) => core.store.claim_within(claim, bounds.clone()).await,
-            None => core.store.claim(claim).await.map(|tasks| Within {
-                tasks,
-                ..Within::default()
-            }),
+            None => core.store.claim(claim).await,
         };
-        let Within {
+        let ClaimAnswer {
             tasks: claimed,
             full,
             is_stale,
-        } = match within {
-            Ok(within) => within,
+        } = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 // Perhaps it was carried out: the upkeep finds what this node holds without knowing, and gives it back.
                 core.claim_is_over(run);
@@ -287,13 +295,16 @@ impl Claimer {
         let tasks = claimed
             .iter()
             .map(|task| (task.lane, task.rank, task.task.ready_at));
-        self.book.claimed(work, &grants, tasks);
+        self.book.claimed(work, &grants, ranks, tasks);
         let got = claimed.len();
         core.slots(work)
             .credits
             .lock()
             .expect("no panic under the lock")
             .claimed(got);
+        if work == Work::Run {
+            core.chooser.claimed(&claimed);
+        }
         if claimed.is_empty() {
             core.claim_is_over(run);
             return Ok(Got::Nothing);

@@ -55,7 +55,7 @@ pub(crate) struct Core {
     pub court: Court,
     /// When the runtime last ran anything, in microseconds of this machine's clock.
     pub ticked: AtomicU64,
-    /// How many nodes there are, as far as this one knows: see [`crowd`].
+    /// How many nodes there are, as far as this one knows, or 0: see [`crowd`].
     pub crowd: AtomicU64,
     /// Set when the database has lost history: every run is to be verified.
     pub doubted: AtomicBool,

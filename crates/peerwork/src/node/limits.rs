@@ -51,10 +51,6 @@ impl Names {
         })
     }
 
-    pub fn group_and_user(&self) -> (&Name, &Name) {
-        (&self.group, &self.user)
-    }
-
     fn whose(&self) -> Whose {
         Whose {
             group: self.group.clone(),

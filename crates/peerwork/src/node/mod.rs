@@ -289,7 +289,7 @@ impl NodeBuilder {
             tasks: TaskTracker::new(),
             court: trial::Court::default(),
             ticked: AtomicU64::new(self.env.now().0),
-            crowd: AtomicU64::new(1),
+            crowd: AtomicU64::new(0),
             doubted: AtomicBool::new(false),
             is_embedded: self.database.is_embedded(),
             count: Count::default(),

@@ -8,7 +8,7 @@ use crate::Reason;
 use crate::run::Control;
 use crate::task_error::Cause;
 use peerwork_core::{
-    Credits, Event, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work, blame,
+    Credits, Event, LaneId, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work, blame,
 };
 use peerwork_store::{Claimed, End, Ended};
 use std::future::Future;
@@ -58,6 +58,7 @@ pub(super) async fn run(
             tracing::warn!(task = %facts.id, kind = %facts.kind, "the run was ended by its own transaction before; how it ended otherwise is not recorded");
         }
         core.release(facts.id, facts.run, work, started);
+        core.chooser.let_go(facts.lane);
         conclude(&core, Ended::Recorded(status), &facts, started, false);
         return;
     }
@@ -86,12 +87,15 @@ pub(super) async fn give_back(core: Arc<Core>, entry: Option<Arc<Entry>>, claime
         .lock()
         .expect("no panic under the lock")
         .ended(1, now);
+    core.chooser.let_go(facts.lane);
 }
 
 /// What is still needed of a task when its run has ended.
 struct Facts {
     id: peerwork_core::TaskId,
     run: peerwork_core::RunId,
+    /// Where it was claimed.
+    lane: LaneId,
     kind: Name,
     /// None: the node does not have the kind.
     entry: Option<Arc<Entry>>,
@@ -104,6 +108,7 @@ impl Facts {
         Self {
             id: claimed.id,
             run: claimed.run,
+            lane: claimed.lane,
             kind: claimed.kind.clone(),
             entry,
             options: claimed.options,
@@ -406,6 +411,7 @@ fn let_go(
     stopped: bool,
 ) {
     core.release(facts.id, facts.run, work, started);
+    core.chooser.let_go(facts.lane);
     if let Some(ended) = ended {
         conclude(core, ended, facts, started, stopped);
     }

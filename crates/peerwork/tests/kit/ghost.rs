@@ -2,7 +2,7 @@
 
 use super::{Place, Puppet};
 use peerwork::{Grant, Handler, LaneView, NodeId, Rules, RunId, TaskId};
-use peerwork_core::{Event, KindKey, Name, Work};
+use peerwork_core::{Event, KindKey, LaneLook, Name, Work};
 use peerwork_store::{Claim, Claimed, End, Ended, NodeCard, Save, Saved, Store};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -44,7 +44,11 @@ impl Ghost {
 
     /// The lanes in which puppets wait for this sort of work.
     pub async fn lanes(&self, work: Work) -> Vec<LaneView> {
-        let mut lanes = self.store.lanes(puppets(), 100).await.expect("lanes");
+        let mut lanes = self
+            .store
+            .lanes(puppets(), LaneLook::first(100))
+            .await
+            .expect("lanes");
         lanes.retain(|lane| lane.work == work);
         lanes
     }
@@ -63,7 +67,7 @@ impl Ghost {
             reaches: Vec::new(),
             version: 0,
         };
-        self.store.claim(claim).await.expect("claim")
+        self.store.claim(claim).await.expect("claim").tasks
     }
 
     /// The same from all lanes that there are, in the name of another node.

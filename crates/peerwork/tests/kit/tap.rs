@@ -6,12 +6,13 @@ use peerwork::{
     TaskId, TaskRecord, Timestamp,
 };
 use peerwork_core::{
-    BeatAnswer, Bounds, KindKey, Name, OperationId, Pulse, Reach, Scope, ScopeKey, SettingChange,
+    BeatAnswer, Bounds, KindKey, LaneLook, Name, OperationId, Pulse, Reach, Scope, ScopeKey,
+    SettingChange,
 };
 use peerwork_store::{
-    Applied, Claim, Claimed, Config, Created, Depth, End, Ended, Error, ErrorKind, Filter, Glance,
-    Hint, Hints, NewTask, NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept,
-    Tally, Wish, Within,
+    Applied, Claim, ClaimAnswer, Config, Created, Depth, End, Ended, Error, ErrorKind, Filter,
+    Glance, Hint, Hints, NewTask, NodeCard, Payload, Promoted, Result, RunningIn, Save, Saved,
+    Steered, Store, Swept, Tally, Wish,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -226,10 +227,11 @@ pass_on! {
     declare_dead(node: NodeId, seq: u64) -> bool;
     nodes() -> Vec<NodeRow>;
     glance(node: NodeId, width: usize, depth: Depth) -> Glance;
-    lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
+    lanes(kinds: Vec<KindKey>, look: LaneLook) -> Vec<LaneView>;
+    running_elsewhere(node: NodeId) -> Vec<RunningIn>;
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
-    claim(claim: Claim) -> Vec<Claimed>;
-    claim_within(claim: Claim, bounds: Bounds) -> Within;
+    claim(claim: Claim) -> ClaimAnswer;
+    claim_within(claim: Claim, bounds: Bounds) -> ClaimAnswer;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

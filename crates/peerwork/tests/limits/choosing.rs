@@ -1,10 +1,13 @@
 //! Policies on nodes that run: chosen for all of them, given up again, and bad ones.
 
 use crate::kit::{Place, Puppet, Stage};
+use peerwork::policy::{Fair, PriorityAgeing};
 use peerwork::{Client, Grant, Handler, Lanes, Node, Policy};
 
 on_every_database!(
     ga_24_users_share_by_the_policy_that_is_chosen_for_all_nodes,
+    a_policy_knows_what_runs_on_other_nodes,
+    i17_an_old_task_of_a_lane_goes_before_newer_urgent_ones_where_tasks_age,
     a_policy_that_no_node_knows_leaves_each_its_own,
     a_policy_that_panics_is_made_good,
 );
@@ -40,6 +43,62 @@ async fn ga_24_users_share_by_the_policy_that_is_chosen_for_all_nodes(place: Pla
     assert_eq!(next.user, "ann", "first in, first out again");
     running.push(next);
     finish_all(&stage, running, 2).await;
+    node.drain().await;
+}
+
+async fn a_policy_knows_what_runs_on_other_nodes(place: Place) {
+    let stage = Stage::new();
+    let client = place.client().await;
+    client.group("maths").limit(100).await.unwrap();
+    create(&client, "ann", 20).await;
+    let node = |on| {
+        let node = place.node().register(stage.puppet(on)).policy(Fair);
+        node.slots(if on == "a" { 8 } else { 4 })
+    };
+    let a = node("a").start().await.unwrap();
+    let running = stage.take(8).await;
+    create(&client, "bob", 20).await;
+    let b = node("b").start().await.unwrap();
+    let on_b = stage.take(4).await;
+    let users = on_b.iter().map(|actor| (&actor.on[..], &actor.user[..]));
+    // Six of twelve slots are a half.
+    assert_eq!(users.collect::<Vec<_>>(), [("b", "bob"); 4]);
+    finish_all(&stage, running.into_iter().chain(on_b).collect(), 28).await;
+    a.drain().await;
+    b.drain().await;
+}
+
+async fn i17_an_old_task_of_a_lane_goes_before_newer_urgent_ones_where_tasks_age(place: Place) {
+    let stage = Stage::new();
+    let client = place.client().await;
+    // One at a time: nothing is read ahead under a limit.
+    client.user("ann").limit(1).await.unwrap();
+    let task = |priority| {
+        let draft = Puppet::task(String::new()).user("ann").group("maths");
+        draft.priority(priority)
+    };
+    let old = client.create(task(2)).await.unwrap();
+    let came_at = old.get().await.unwrap().created_at;
+    // Two steps later an urgent one is no more urgent than it. Until then the clock has to go on.
+    let mut urgent = Vec::new();
+    let mut later = 0;
+    while later < 3 {
+        let new = client.create(task(0)).await.unwrap();
+        let created_at = new.get().await.unwrap().created_at;
+        later += usize::from(created_at > came_at.plus_ms(2));
+        urgent.push(new.id());
+    }
+    let node = place.node().register(stage.puppet("a"));
+    let node = node.policy(PriorityAgeing::new(1)).start().await.unwrap();
+    let mut order = Vec::new();
+    for _ in 0..=urgent.len() {
+        let actor = stage.next().await;
+        order.push(actor.id);
+        actor.finish(0).await;
+    }
+    let place_of = |id| order.iter().position(|ran| *ran == id);
+    // What is behind the task that was claimed last is not known: one of the later ones may have gone first.
+    assert!(place_of(old.id()) < place_of(urgent[urgent.len() - 2]));
     node.drain().await;
 }
 

@@ -11,7 +11,7 @@ use crate::sql::rows::{Placed, RUNNING, TaskRow, by_id, read, readable, select};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::{Row, Value, ids_json};
-use crate::{Claim, Claimed};
+use crate::{Claim, ClaimAnswer, Claimed};
 use peerwork_core::{
     BATCH_MAX, Event, NodeId, Place, Rank, Rules, RunId, SETTLE_MS, Status, Task, TaskId,
     Timestamp, Transition, Work, decide,
@@ -53,13 +53,18 @@ impl Take {
 
 impl Operation for Take {
     const NAME: &'static str = "claim tasks";
-    type Answer = Vec<(Rank, Placed)>;
+    /// None: it was decided on other settings.
+    type Answer = Option<Vec<(Rank, Placed)>>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(Rank, Placed)>, Fault> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let (claim, begun) = (&self.claim, Instant::now());
-        let found = lane_by_lane(tx, claim).await?;
+        let (is_current, is_alive) = may_claim(tx, claim).await?;
+        if !is_current || !is_alive {
+            return Ok(is_current.then(Vec::new));
+        }
+        let found = lane_by_lane(tx, claim, begun).await?;
         if found.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let now = tx.now().await?;
         let mut taken = Vec::with_capacity(found.len());
@@ -80,7 +85,7 @@ impl Operation for Take {
         }
         let rank = |old: &Placed| Rank::new(old.task.status, old.priority);
         let ranked = taken.into_iter().map(|(old, new)| (rank(&old), new));
-        Ok(ranked.collect())
+        Ok(Some(ranked.collect()))
     }
 }
 
@@ -109,10 +114,18 @@ impl Take {
     }
 }
 
+/// The version of what is set; none, if nothing ever was.
+pub(super) const VERSION: &str = "select version from ~config where id = 1";
+
 /// Whether a claim that begun then has taken so long that what it was decided on may have been settled otherwise: it must not be
 /// committed any more.
 pub(super) fn is_too_late(begun: Instant) -> bool {
     begun.elapsed() > Duration::from_millis(SETTLE_MS * 3 / 4)
+}
+
+/// Whether a claim that begun then should do with what it has found.
+pub(super) fn is_late(begun: Instant) -> bool {
+    begun.elapsed() > Duration::from_millis(SETTLE_MS * 3 / 8)
 }
 
 /// Begins `insert into running select .. from`, the rows of `ready` that are to be called `r`.
@@ -165,16 +178,29 @@ pub(super) const READY: &str = "a task that is to be claimed";
 
 pub(super) const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 
-async fn lane_by_lane(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Placed>, Fault> {
-    let mut sql = tx.sql("select count(*) from ~node where id = ");
-    sql.bind(claim.node)
-        .push(" and alive = 1 and coalesce((select version from ~config where id = 1), 0) = ")
-        .bind(claim.version);
+/// Whether the settings are those on which a claim was decided, and whether its node is alive.
+pub(super) async fn may_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<(bool, bool), Fault> {
+    let mut sql = tx.sql("select coalesce((");
+    sql.push(VERSION)
+        .push("), 0), (select count(*) from ~node where id = ")
+        .bind(claim.node)
+        .push(" and alive = 1)");
+    let mut rows = tx.fetch(sql).await?;
+    let mut row = rows.first().ok_or_else(Fault::moved)?;
+    let is_current = claim.is_of(row.int()?);
+    Ok((is_current, row.int()? > 0))
+}
+
+async fn lane_by_lane(
+    tx: &mut Tx<'_>,
+    claim: &Claim,
+    begun: Instant,
+) -> Result<Vec<Placed>, Fault> {
     let mut found = Vec::new();
-    if tx.fetch(sql).await?.single_int()? == 0 {
-        return Ok(found);
-    }
     for grant in &claim.grants {
+        if is_late(begun) {
+            break;
+        }
         let enough = BATCH_MAX.min(found.len() + grant.tasks);
         for reach in claim.reaches_of(grant.lane) {
             let room = enough - found.len();
@@ -205,15 +231,18 @@ pub(crate) struct TakeAtOnce {
 
 impl Operation for TakeAtOnce {
     const NAME: &'static str = Take::NAME;
-    type Answer = Vec<Claimed>;
+    /// None: it was decided on other settings.
+    type Answer = Option<Vec<Claimed>>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let claim = &self.claim;
         let lanes = claim.grants.iter().map(|grant| grant.lane.0);
         let tasks = claim.grants.iter().map(|grant| grant.tasks as i64);
         let mut sql = tx.sql("with n as materialized (select ");
         sql.now()
-            .push(" as at), c as materialized (select c.* from unnest(");
+            .push(" as at, coalesce((")
+            .push(VERSION)
+            .push("), 0) as version), c as materialized (select c.* from unnest(");
         sql.bind(Value::ids(lanes)).push("::uuid[], ");
         sql.bind(Value::ints(tasks));
         // The ranges are looked up by their places in arrays, which takes no time however many lanes there are.
@@ -242,7 +271,7 @@ impl Operation for TakeAtOnce {
             .push(") r limit g.tasks) c where exists (select 1 from ~node where id = ");
         // Rows are locked one by one as they are asked for: none is locked beyond a batch.
         sql.bind(claim.node)
-            .push(" and alive = 1) and coalesce((select version from ~config where id = 1), 0) = ")
+            .push(" and alive = 1) and (select version from n) = ")
             .bind(claim.version)
             .push(" limit ")
             .bind(BATCH_MAX);
@@ -265,15 +294,20 @@ impl Operation for TakeAtOnce {
                 .push(" then ")
                 .number(to.code());
         }
-        sql.push(" end, t.attempt + 1, t.failures, t.crashes, t.ready_at, n.at, t.child from t, n) select ")
+        sql.push(" end, t.attempt + 1, t.failures, t.crashes, t.ready_at, n.at, t.child from t, n) select n.version, t.id, ")
             .push(TaskRow::COLUMNS)
-            .push(", t.input, t.was, t.ready_at, t.attempt, t.failures, t.crashes, n.at from t, n");
+            .push(", t.input, t.was, t.ready_at, t.attempt, t.failures, t.crashes, n.at from n left join t on true");
         let mut claimed = Vec::new();
         for mut row in tx.fetch(sql).await?.rows() {
-            claimed.extend(readable(READY, self.read(&mut row)));
+            if !claim.is_of(row.int()?) {
+                return Ok(None);
+            }
+            if row.opt_id()?.is_some() {
+                claimed.extend(readable(READY, self.read(&mut row)));
+            }
         }
         sort(claim, &mut claimed);
-        Ok(claimed)
+        Ok(Some(claimed))
     }
 
     fn is_one_statement(&self, _: &Dialect) -> bool {
@@ -456,30 +490,33 @@ impl Operation for LoadCheckpoints {
 }
 
 /// Claims, and reads what handlers need.
-pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<Vec<Claimed>, Fault> {
+pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<ClaimAnswer, Fault> {
     let held_by = HeldBy::of(&take.claim);
     let taken = if engine.dialect.is_at_once() {
         let claimed = engine.write_here(&take.at_once()).await;
-        claimed.map(Taken::Loaded)
+        claimed.map(|claimed| claimed.map(Taken::Loaded))
     } else if engine.dialect.writes_alone() {
         let claimed = engine.write_here(&take.by_range()).await;
-        claimed.map(Taken::Loaded)
+        claimed.map(|claimed| claimed.map(Taken::Loaded))
     } else {
-        engine.write_here(&take).await.map(Taken::Rows)
+        let taken = engine.write_here(&take).await;
+        taken.map(|taken| taken.map(Taken::Rows))
     };
     let taken = match taken {
         // The run id is fresh: whatever it holds was taken by this very claim.
         Err(fault) if fault.sort == FaultSort::Ambiguous => {
             let held = engine.read_here(&held_by).await;
-            Taken::Rows(held.map_err(|_| fault)?)
+            Some(Taken::Rows(held.map_err(|_| fault)?))
         }
         other => other?,
     };
     let claimed = match taken {
-        Taken::Loaded(claimed) => claimed,
-        Taken::Rows(taken) => load(engine, taken).await?,
+        None => return Ok(ClaimAnswer::stale()),
+        Some(Taken::Loaded(claimed)) => claimed,
+        Some(Taken::Rows(taken)) => load(engine, taken).await?,
     };
-    with_checkpoints(engine, claimed).await
+    let claimed = with_checkpoints(engine, claimed).await?;
+    Ok(ClaimAnswer::of(claimed))
 }
 
 /// Reads what the handlers of taken tasks need.

@@ -4,14 +4,14 @@
 //! What [`decide`](peerwork_core::decide) makes of them is decided beforehand, for each status: see [`claimed_as`]. As many rows
 //! must have been moved as were read.
 
-use super::claim::{ORDER, READY, claimed_as, insert_running, read_claimed, sort};
+use super::claim::{ORDER, READY, claimed_as, insert_running, may_claim, read_claimed, sort};
 use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::{TaskRow, readable};
 use crate::sql::tx::Tx;
 use crate::{Claim, Claimed};
-use peerwork_core::{BATCH_MAX, LaneId, Rank, TaskId, Timestamp};
+use peerwork_core::{BATCH_MAX, LaneId, Rank, Reach, TaskId, Timestamp};
 use uuid::Uuid;
 
 /// Fewer rows of a lane are moved by their ids, together with those of other lanes: each statement has its price.
@@ -39,9 +39,14 @@ struct Front {
 
 impl Operation for TakeByRange {
     const NAME: &'static str = "claim tasks";
-    type Answer = Vec<Claimed>;
+    /// None: it was decided on other settings.
+    type Answer = Option<Vec<Claimed>>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
+        let (is_current, is_alive) = may_claim(tx, &self.claim).await?;
+        if !is_current || !is_alive {
+            return Ok(is_current.then(Vec::new));
+        }
         let mut claimed = Vec::new();
         let mut loose = Vec::new();
         for grant in &self.claim.grants {
@@ -49,7 +54,6 @@ impl Operation for TakeByRange {
             if room == 0 {
                 break;
             }
-            // Its ranges are left alone: here an entry that was deleted is gone, and in nobody's way.
             let front = self.front(tx, grant.lane, room).await?;
             let by_range =
                 front.is_whole && (front.tasks.len() >= RANGE_MIN || self.claim.grants.len() == 1);
@@ -67,7 +71,7 @@ impl Operation for TakeByRange {
             self.take(tx, &Chosen::These(loose), rows).await?;
         }
         sort(&self.claim, &mut claimed);
-        Ok(claimed)
+        Ok(Some(claimed))
     }
 }
 
@@ -75,19 +79,13 @@ impl TakeByRange {
     async fn front(&self, tx: &mut Tx<'_>, lane: LaneId, room: usize) -> Result<Front, Fault> {
         let now = tx.now().await?;
         let mut sql = tx.sql("select ");
-        sql.push(TaskRow::COLUMNS)
-            .push(
-                ", t.input, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.rank_no, r.id \
-                 from (select * from ~ready r where r.lane = ",
-            )
-            .bind(lane)
-            .push(" and ");
+        sql.push(TaskRow::COLUMNS).push(
+            ", t.input, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.rank_no, r.id \
+                 from (select * from ~ready r where ",
+        );
+        self.push_lane(&mut sql, lane);
         self.push_claimable(&mut sql);
-        sql.push(" and exists (select 1 from ~node where id = ")
-            .bind(self.claim.node)
-            .push(" and alive = 1) and coalesce((select version from ~config where id = 1), 0) = ")
-            .bind(self.claim.version)
-            .push(ORDER)
+        sql.push(ORDER)
             .bind(room)
             .push(") r left join ~task t on t.id = r.id");
         let mut rows = tx.fetch(sql).await?;
@@ -126,9 +124,8 @@ impl TakeByRange {
     fn push_chosen(&self, sql: &mut Sql, chosen: &Chosen) {
         match chosen {
             Chosen::UpTo(lane, (rank, ready_at, id)) => {
-                sql.push("r.lane = ")
-                    .bind(*lane)
-                    .push(" and (r.rank_no, r.ready_at, r.id) <= (")
+                self.push_lane(sql, *lane);
+                sql.push("(r.rank_no, r.ready_at, r.id) <= (")
                     .bind(*rank)
                     .push(", ")
                     .bind(*ready_at)
@@ -140,6 +137,19 @@ impl TakeByRange {
             Chosen::These(ids) => {
                 sql.ids("r.id", ids.iter().copied());
             }
+        }
+    }
+
+    /// The ranks of a lane that the claim reaches. Where in them it begins is left alone: here an entry that was deleted is gone, and in
+    /// nobody's way.
+    fn push_lane(&self, sql: &mut Sql, lane: LaneId) {
+        sql.push("r.lane = ").bind(lane).push(" and ");
+        let reaches = self.claim.reaches_of(lane);
+        if let (Some(first), Some(last)) = (reaches.first(), reaches.last())
+            && reaches != [Reach::all_of(lane)]
+        {
+            sql.push("r.rank_no >= ").bind(first.rank);
+            sql.push(" and r.rank_no < ").bind(last.until).push(" and ");
         }
     }
 

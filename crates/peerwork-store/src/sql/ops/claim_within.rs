@@ -1,7 +1,9 @@
 //! Claiming under limits: one transaction of separate statements. First the claim takes its turn under every limit, then it counts
 //! what runs under them, then it takes no more than is left.
 
-use super::claim::{HeldBy, ORDER, READY, Take, complete, insert_running_under, is_too_late};
+use super::claim::{
+    HeldBy, ORDER, READY, Take, complete, insert_running_under, is_late, is_too_late, may_claim,
+};
 use crate::sql::dialect::ID_HEX;
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
@@ -11,7 +13,7 @@ use crate::sql::rows::{Placed, by_id, read, readable, select};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::ids_json;
-use crate::{Claim, Within};
+use crate::{Claim, ClaimAnswer};
 use peerwork_core::{
     BATCH_MAX, Bounds, Event, Grant, KindKey, Place, Rank, Reach, Rooms, Rules, ScopeKey, Setting,
     TaskId, Timestamp, Transition, decide,
@@ -45,19 +47,6 @@ impl TakeWithin {
             claim: Take::new(claim).into_claim(),
             bounds,
         }
-    }
-
-    /// Whether the node may claim on what it knows.
-    async fn may_claim(&self, tx: &mut Tx<'_>) -> Result<(bool, bool), Fault> {
-        let mut sql = tx.sql(
-            "select (select version from ~config where id = 1), (select count(*) from ~node where id = ",
-        );
-        sql.bind(self.claim.node).push(" and alive = 1)");
-        let mut rows = tx.fetch(sql).await?;
-        let mut row = rows.first().ok_or_else(Fault::moved)?;
-        let version = row.opt_int()?.unwrap_or_default();
-        let is_current = u64::try_from(version).is_ok_and(|version| version == self.claim.version);
-        Ok((is_current, row.int()? > 0))
     }
 
     /// The first tasks of a lane for which there is room, locked and taken from it.
@@ -173,7 +162,7 @@ impl Operation for TakeWithin {
         let limits = take_turn(tx, &shared).await?;
         // Not the time in line: what counts is how old the version is that is read next.
         let begun = Instant::now();
-        let (is_current, is_alive) = self.may_claim(tx).await?;
+        let (is_current, is_alive) = may_claim(tx, claim).await?;
         if !is_current || limits.len() < shared.len() {
             return Ok(None);
         }
@@ -204,6 +193,9 @@ impl Operation for TakeWithin {
         }
         let mut found = Vec::new();
         for grant in &claim.grants {
+            if is_late(begun) {
+                break;
+            }
             self.find(tx, grant, &mut rooms, &mut found).await?;
         }
         let mut taken = Vec::with_capacity(found.len());
@@ -233,9 +225,9 @@ impl Operation for TakeWithin {
 }
 
 /// Claims under limits, and reads what handlers need.
-pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<Within, Fault> {
+pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<ClaimAnswer, Fault> {
     if take.claim.grants.is_empty() || take.claim.kinds.is_empty() {
-        return Ok(Within::default());
+        return Ok(ClaimAnswer::default());
     }
     let held_by = HeldBy::of(&take.claim);
     let taken = match engine.write_here(&take).await {
@@ -252,9 +244,9 @@ pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<Wi
         other => other?,
     };
     let Some(taken) = taken else {
-        return Ok(Within::stale());
+        return Ok(ClaimAnswer::stale());
     };
-    Ok(Within {
+    Ok(ClaimAnswer {
         tasks: complete(engine, taken.rows).await?,
         full: taken.full,
         is_stale: false,

@@ -351,7 +351,7 @@ async fn fill(store: &SqlStore) {
             reaches: Vec::new(),
             version,
         };
-        let claimed = store.claim(claim).await.expect("claim");
+        let claimed = store.claim(claim).await.expect("claim").tasks;
         assert_eq!(claimed.len(), 2 * CLAIMED);
         let save = |id| Save {
             id,
