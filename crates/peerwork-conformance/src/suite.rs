@@ -137,6 +137,7 @@ macro_rules! suite {
                 a_look_tells_which_limits_are_full
                 what_runs_already_counts_once_a_limit_is_set
                 a_lowered_limit_blocks_claims_and_ends_nothing
+                what_changes_nothing_leaves_the_version
                 what_is_told_to_stop_counts_and_cleanups_do_not
                 a_dead_nodes_tasks_count_until_they_are_rescued
                 a_claim_keeps_to_what_its_node_has_room_for

@@ -47,8 +47,8 @@ pub struct Grant {
 
 /// Decides which lanes get free slots.
 ///
-/// Every node asks its own, with a snapshot that is up to half a second old. What runs is in the snapshot: of a node so far what
-/// runs on itself, in [`simulate`](crate::simulate) what runs on all.
+/// Every node asks its own, with a snapshot that is up to half a second old. What runs is in the snapshot: on all nodes, and of the
+/// node itself as it is now.
 pub trait Policy: Send + Sync {
     /// Divides `free` slots among `lanes`: each lane at most once, no more than `free` in all.
     ///
@@ -80,8 +80,7 @@ pub trait Policy: Send + Sync {
 pub struct Needs {
     /// What runs, by lane: [`Lanes::running`] and the weights.
     pub running: bool,
-    /// The first task of each rank of a lane, not only of the smallest: a lane is then shown once for each rank. So far
-    /// [`simulate`](crate::simulate) alone does it; a node shows the first task of each lane.
+    /// The first task of each rank of a lane, not only of the smallest: a lane is then shown once for each rank.
     pub heads_by_rank: bool,
 }
 

@@ -223,6 +223,24 @@ pub async fn a_lowered_limit_blocks_claims_and_ends_nothing(f: &Fixture) {
     assert_eq!(f.claim_limited(node, &LANES[1..2], 8).await.tasks.len(), 0);
 }
 
+/// What is set as it was keeps nobody waiting: claims go on.
+pub async fn what_changes_nothing_leaves_the_version(f: &Fixture) {
+    let version = async || f.store.config().await.expect("config").version;
+    assert_eq!(f.set(group("g"), limit(2)).await, 1);
+    assert_eq!(f.set(group("g"), limit(2)).await, 1);
+    assert_eq!(f.set(group("h"), [SettingChange::Clear]).await, 1);
+    assert_eq!(f.set(group("g"), limit(3)).await, 2);
+    for (policy, expected) in [(None, 2), (Some("fair"), 3), (Some("fair"), 3), (None, 4)] {
+        let policy = policy.map(ToOwned::to_owned);
+        let applied = f.store.set_policy(policy.clone()).await.expect("policy");
+        assert_eq!(applied.version, expected, "{policy:?}");
+        assert_eq!(f.store.config().await.expect("config").policy, policy);
+    }
+    assert_eq!(version().await, 4);
+    assert_eq!(f.set(group("g"), [SettingChange::Clear]).await, 5);
+    assert_eq!(f.store.config().await.expect("config").settings, []);
+}
+
 /// A run counts until it has ended, whatever it was told; the cleanup after it does not.
 pub async fn what_is_told_to_stop_counts_and_cleanups_do_not(f: &Fixture) {
     let rules = Rules {

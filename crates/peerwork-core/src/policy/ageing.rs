@@ -12,9 +12,9 @@ use std::collections::HashSet;
 /// of their priorities. (Up to one step more when several slots are granted at once over several lanes, since a snapshot
 /// knows first tasks only.) Resuming tasks go first, as in a lane.
 ///
-/// Where a lane is [shown with its heads by rank](Needs::heads_by_rank) it reaches past the first task, so that older, less urgent ones do
-/// not wait for ever behind a steady stream of urgent ones. Nodes do not show that yet: there the bound holds between lanes, and a lane
-/// keeps its own order. Users are not told apart.
+/// Lanes are [shown with their heads by rank](Needs::heads_by_rank), so that older, less urgent tasks do not wait for ever behind a steady
+/// stream of urgent ones of the same lane. A claim takes one rank of a lane, and what is behind the tasks that were claimed last is known
+/// from the next look on: until then up to one claim more may go before. Users are not told apart.
 #[derive(Clone, Debug)]
 pub struct PriorityAgeing {
     step_us: i64,

@@ -81,7 +81,7 @@ impl<'a> Lanes<'a> {
         self.now
     }
 
-    /// What runs (of a node so far: on itself), also in lanes where nothing waits.
+    /// What runs on all nodes, also in lanes where nothing waits.
     pub fn what_runs(&self) -> &'a Running {
         self.running
     }

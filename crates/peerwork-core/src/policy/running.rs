@@ -3,9 +3,7 @@
 use crate::{LaneId, Name};
 use std::collections::BTreeMap;
 
-/// How many tasks run in each lane, of each user, and in each group.
-///
-/// A node shows what it holds to run itself.
+/// How many tasks run in each lane, of each user, and in each group. What a node has claimed and has no slot for yet counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Running {
     lanes: BTreeMap<LaneId, Lane>,

@@ -42,11 +42,15 @@ impl Configured {
     ) -> Result<Applied> {
         let key = scope.key();
         let known = self.settings.get(&key);
-        let mut setting = known.map(|row| row.setting.clone()).unwrap_or_default();
+        let before = known.map(|row| row.setting.clone()).unwrap_or_default();
+        let mut setting = before.clone();
         for change in changes {
             setting
                 .change(scope, change, now)
                 .map_err(|why| refused(scope, why))?;
+        }
+        if setting == before {
+            return Ok(self.applied());
         }
         if setting.is_empty() {
             self.settings.remove(&key);
@@ -65,12 +69,19 @@ impl Configured {
     }
 
     pub fn set_policy(&mut self, policy: Option<String>) -> Applied {
+        if policy == self.policy {
+            return self.applied();
+        }
         self.policy = policy;
         self.changed()
     }
 
     fn changed(&mut self) -> Applied {
         self.version += 1;
+        self.applied()
+    }
+
+    fn applied(&self) -> Applied {
         Applied {
             version: self.version,
             settles_in_ms: 0,

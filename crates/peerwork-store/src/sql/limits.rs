@@ -167,7 +167,9 @@ pub(crate) async fn empty_buckets(
     }
     let known = buckets.iter();
     let known = known.map(|(key, full_at)| (Value::from(key.0), full_at.0));
-    let mut sql = tx.sql("update ~setting set full_at = ");
+    let mut sql = tx.sql("update ~setting");
+    sql.push_on(Database::MySql, " force index (primary)")
+        .push(" set full_at = ");
     push_value_of(tx, &mut sql, "id", "::bigint[]", known.collect());
     sql.push(" where ")
         .ints("id", buckets.iter().map(|(key, _)| key.0));

@@ -82,7 +82,7 @@ impl Operation for SetScope {
     type Answer = Applied;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Applied, Fault> {
-        let applied = next_version(tx).await?;
+        take_turn_to_set(tx).await?;
         let now = tx.now().await?;
         let known = self.known(tx).await?;
         let mut setting = known.clone().unwrap_or_default();
@@ -91,6 +91,12 @@ impl Operation for SetScope {
                 .change(&self.scope, change.clone(), now)
                 .map_err(|why| self.refused(why))?;
         }
+        // What cannot be read is known as nothing, and is cleared away.
+        let is_as_before = known.as_ref() == Some(&setting) && !setting.is_empty();
+        if is_as_before || (known.is_none() && setting.is_empty()) {
+            return applied(tx).await;
+        }
+        raise_version(tx).await?;
         match known {
             None if setting.is_empty() => {}
             None => self.insert(tx, &setting, now).await?,
@@ -104,7 +110,7 @@ impl Operation for SetScope {
         if setting.max_running.is_some() {
             fill(tx, &self.scope).await?;
         }
-        Ok(applied)
+        applied(tx).await
     }
 }
 
@@ -190,16 +196,27 @@ fn unsettled(tx: &Tx<'_>, now: Timestamp) -> Option<Timestamp> {
     (!tx.dialect.writes_alone()).then_some(now)
 }
 
-/// Raises the version. All changes take turns here.
-async fn next_version(tx: &mut Tx<'_>) -> Result<Applied, Fault> {
-    let mut sql = tx.sql("insert into ~config (id, version) values (1, 1) ");
+/// All changes take turns here.
+async fn take_turn_to_set(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    let mut sql = tx.sql("insert into ~config (id, version) values (1, 0) ");
     sql.push(match tx.database() {
         Database::Sqlite | Database::Postgres => {
-            "on conflict (id) do update set version = ~config.version + 1"
+            "on conflict (id) do update set version = ~config.version"
         }
-        Database::MySql => "on duplicate key update version = version + 1",
+        Database::MySql => "on duplicate key update version = version",
     });
+    // It locks the row on all of them, also where it changes nothing.
     tx.execute(sql).await?;
+    Ok(())
+}
+
+/// From the commit on, nothing is claimed on what was set before.
+async fn raise_version(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    let sql = tx.sql("update ~config set version = version + 1 where id = 1");
+    tx.execute_exactly(sql, 1).await
+}
+
+async fn applied(tx: &mut Tx<'_>) -> Result<Applied, Fault> {
     let sql = tx.sql("select version from ~config where id = 1");
     let version = tx.fetch(sql).await?.single_int()?;
     Ok(Applied {
@@ -221,6 +238,12 @@ impl Operation for Settle {
     type Answer = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        // All nodes ask this once, and one has to do it: whoever comes later keeps no claim waiting.
+        let mut sql = tx.sql("select count(*) from ~setting where unsettled is not null and id = ");
+        sql.bind(self.scope.key().0);
+        if tx.fetch(sql).await?.single_int()? == 0 {
+            return Ok(());
+        }
         let now = tx.now().await?;
         let mut sql = tx.sql("select spec, unsettled from ~setting where id = ");
         sql.bind(self.scope.key().0).for_update();
@@ -251,10 +274,15 @@ impl Operation for SetPolicy {
     type Answer = Applied;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Applied, Fault> {
-        let applied = next_version(tx).await?;
-        let mut sql = tx.sql("update ~config set policy = ");
-        sql.bind(self.policy.clone()).push(" where id = 1");
-        tx.execute(sql).await?;
-        Ok(applied)
+        take_turn_to_set(tx).await?;
+        let sql = tx.sql("select policy from ~config where id = 1");
+        let mut rows = tx.fetch(sql).await?;
+        let mut row = rows.first().ok_or_else(Fault::moved)?;
+        if row.opt_text()? != self.policy {
+            let mut sql = tx.sql("update ~config set version = version + 1, policy = ");
+            sql.bind(self.policy.clone()).push(" where id = 1");
+            tx.execute_exactly(sql, 1).await?;
+        }
+        applied(tx).await
     }
 }

@@ -177,6 +177,13 @@ const MEANT: &[Meant] = &[
     always(MySql, "", "ALL of u by ", LIST),
     always(MySql, "", "ALL of v by ", LIST),
     always(Sqlite, "lanes", "SCAN l", STEPS),
+    always(Sqlite, "lanes", "SCAN k", STEPS),
+    always(
+        MySql,
+        "running elsewhere",
+        "DERIVED: ALL of r by ",
+        ALL_OF_IT,
+    ),
     always(
         Sqlite,
         "heads",
@@ -240,6 +247,7 @@ const MEANT: &[Meant] = &[
         "index of peerwork_task by peerwork_task_created",
     ),
     while_empty("lanes", "ALL of h by "),
+    while_empty("running elsewhere", "ALL of t by "),
     while_empty("heads", "ALL of t by "),
     while_empty("lanes", "index of r by PRIMARY"),
     while_empty("read what was claimed", "ALL of t by "),
