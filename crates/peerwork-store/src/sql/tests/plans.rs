@@ -184,6 +184,8 @@ const MEANT: &[Meant] = &[
         "DERIVED: ALL of r by ",
         ALL_OF_IT,
     ),
+    always(Sqlite, "running elsewhere", "SCAN r", ALL_OF_IT),
+    always(Sqlite, "running elsewhere", "SCAN x", ALL_OF_IT),
     always(
         Sqlite,
         "heads",
