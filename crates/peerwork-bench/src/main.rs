@@ -5,6 +5,7 @@
 //! | `scenario/` | what is measured, one file for each |
 //! | `floor/`, `yardstick.rs` | what it is compared with |
 //! | `place.rs`, `fill.rs` | fresh tables, and rows in them |
+//! | `play.rs` | a trace on real nodes, and the same one simulated |
 //! | `counters.rs`, `timed.rs`, `process.rs` | what servers, claims and this process cost |
 //! | `figures.rs`, `report.rs` | medians, percentiles, ratios; lines |
 
@@ -15,6 +16,7 @@ mod floor;
 mod handlers;
 mod options;
 mod place;
+mod play;
 mod process;
 mod raw;
 mod report;

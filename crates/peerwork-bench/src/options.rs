@@ -17,22 +17,28 @@ pub struct Options {
     /// How many tasks or samples (`backlog`, `blocked`: those that are drained); by default as many as take seconds
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
     tasks: Option<u32>,
-    /// `backlog`: tasks in line behind those that are drained, once and five times; `blocked`: tasks that wait
+    /// `backlog`: tasks in line behind those that are drained, once and five times; `blocked`, `lanes-full`: tasks that wait
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(0..=20_000_000))]
     backlog: u32,
     /// Nodes that drain
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     nodes: u32,
-    /// Slots of each node
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    slots: u32,
+    /// Slots of each node; `fair`, `weights`, `ageing`: of all nodes together
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    slots: Option<u32>,
+    /// How many lanes (`lanes`, `lanes-claim`) or full groups (`lanes-full`)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    lanes: Option<u32>,
+    /// `fair`, `weights`, `ageing`: how long a task takes on average
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    length_ms: u32,
     /// Runs of each; medians are reported. By default 3, and 1 where a round takes minutes
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// How long a round of a steady load lasts (`bloat`: the snapshot is held; `idle`, `checkpoint`)
+    /// How long a round of a steady load lasts (`bloat`: the snapshot is held; `fair`, `weights`, `ageing`, `idle`, `checkpoint`)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     seconds: Option<u32>,
-    /// `pickup`: tasks are created by another process
+    /// `pickup`: tasks are created by another process; `fair`, `ageing`: by a client apart from the nodes
     #[arg(long)]
     pub from_process: bool,
     /// One JSON object a line
@@ -58,7 +64,17 @@ impl Options {
     }
 
     pub fn slots(&self) -> usize {
-        self.slots as usize
+        self.slots
+            .map_or(self.scenario.slots(), |slots| slots as usize)
+    }
+
+    pub fn lanes(&self) -> usize {
+        self.lanes
+            .map_or(self.scenario.lanes(), |lanes| lanes as usize)
+    }
+
+    pub fn length_ms(&self) -> u64 {
+        self.length_ms.into()
     }
 
     pub fn rounds(&self) -> usize {
@@ -99,6 +115,11 @@ mod tests {
             options.slots(),
         );
         assert_eq!(sizes, (7, 2, 4, 8));
+        assert_eq!(parse("drain").unwrap().slots(), 256);
+        let options = parse("fair").unwrap();
+        assert_eq!((options.slots(), options.tasks()), (16, 100_000));
+        assert_eq!(parse("lanes-claim").unwrap().lanes(), 10_000);
+        assert_eq!(parse("lanes --lanes 5").unwrap().lanes(), 5);
         assert_eq!(parse("backlog --backlog 0").unwrap().backlog(), 0);
     }
 
@@ -111,6 +132,8 @@ mod tests {
             "drain --nodes 0",
             "idle --seconds 86400",
             "drain --rounds 0",
+            "lanes --lanes 0",
+            "fair --length-ms 0",
         ] {
             assert!(parse(args).is_err(), "{args:?}");
         }

@@ -41,6 +41,18 @@ impl Timed {
         Database::from(self.clone() as Arc<dyn Store>)
     }
 
+    /// How many claims have got tasks since they were last taken.
+    pub fn claims(&self) -> usize {
+        self.claims.lock().expect("no panic under the lock").len()
+    }
+
+    fn timed(&self, started: Instant, got: usize) {
+        let mut claims = self.claims.lock().expect("no panic under the lock");
+        if got > 0 && claims.len() < CLAIMS_MAX {
+            claims.push(started.elapsed());
+        }
+    }
+
     /// How long the claims took that got tasks, since this was last asked.
     pub fn take(&self) -> Vec<Duration> {
         std::mem::take(&mut self.claims.lock().expect("no panic under the lock"))
@@ -54,11 +66,15 @@ macro_rules! pass_on {
             async fn claim(&self, claim: Claim) -> Result<ClaimAnswer> {
                 let started = Instant::now();
                 let claimed = self.store.claim(claim).await?;
-                let mut claims = self.claims.lock().expect("no panic under the lock");
-                if !claimed.tasks.is_empty() && claims.len() < CLAIMS_MAX {
-                    claims.push(started.elapsed());
-                }
+                self.timed(started, claimed.tasks.len());
                 Ok(claimed)
+            }
+
+            async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<ClaimAnswer> {
+                let started = Instant::now();
+                let answer = self.store.claim_within(claim, bounds).await?;
+                self.timed(started, answer.tasks.len());
+                Ok(answer)
             }
 
             $(async fn $call(&self, $($argument: $type),*) -> Result<$answer> {
@@ -93,7 +109,6 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     lanes(kinds: Vec<KindKey>, look: LaneLook) -> Vec<LaneView>;
     running_elsewhere(node: NodeId) -> Vec<RunningIn>;
-    claim_within(claim: Claim, bounds: Bounds) -> ClaimAnswer;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::process::Command;
 
 /// Each with sizes that take moments.
-const SCENARIOS: [&str; 16] = [
+const SCENARIOS: [&str; 17] = [
     "floor --tasks 40",
     "drain --tasks 40",
     "drain --tasks 40 --nodes 2",
@@ -20,7 +20,19 @@ const SCENARIOS: [&str; 16] = [
     "blocked --tasks 50 --backlog 30",
     "idle",
     "start --tasks 50",
+    "starts --tasks 100 --nodes 2",
     "cost --tasks 50",
+];
+
+/// The same of who goes next.
+const SHARING: [&str; 7] = [
+    "fair --tasks 2000 --slots 2 --length-ms 5",
+    "fair --tasks 2000 --slots 4 --length-ms 5 --nodes 2 --from-process",
+    "weights --tasks 2000 --slots 4 --length-ms 5",
+    "ageing --slots 2 --length-ms 5",
+    "lanes --tasks 60 --lanes 10",
+    "lanes-claim --tasks 5 --lanes 100 --slots 2",
+    "lanes-full --tasks 50 --lanes 5 --backlog 30",
 ];
 
 fn run(scenario: &str, url: &str) -> Vec<Value> {
@@ -45,8 +57,8 @@ fn run(scenario: &str, url: &str) -> Vec<Value> {
         .collect()
 }
 
-fn check(url: &str, database: &str) {
-    for scenario in SCENARIOS {
+fn check(scenarios: &[&str], url: &str, database: &str) {
+    for scenario in scenarios {
         let lines = run(scenario, url);
         assert!(!lines.is_empty(), "{scenario} says nothing");
         for line in lines {
@@ -67,9 +79,18 @@ fn check(url: &str, database: &str) {
 
 #[test]
 fn every_scenario_reports_a_ratio_on_sqlite() {
+    check_on_sqlite(&SCENARIOS);
+}
+
+#[test]
+fn every_scenario_of_sharing_reports_a_ratio_on_sqlite() {
+    check_on_sqlite(&SHARING);
+}
+
+fn check_on_sqlite(scenarios: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("bench.db").display());
-    check(&url, "sqlite");
+    check(scenarios, &url, "sqlite");
     assert_eq!(
         directory.path().read_dir().unwrap().count(),
         0,
@@ -79,7 +100,12 @@ fn every_scenario_reports_a_ratio_on_sqlite() {
 
 #[test]
 fn every_scenario_reports_a_ratio_on_postgres() {
-    check(&peerwork_testbed::postgres_url(), "postgres");
+    check(&SCENARIOS, &peerwork_testbed::postgres_url(), "postgres");
+}
+
+#[test]
+fn every_scenario_of_sharing_reports_a_ratio_on_postgres() {
+    check(&SHARING, &peerwork_testbed::postgres_url(), "postgres");
 }
 
 #[test]
@@ -97,5 +123,10 @@ fn a_held_snapshot_is_measured_on_postgres_and_nowhere_else() {
 
 #[test]
 fn every_scenario_reports_a_ratio_on_mariadb() {
-    check(&peerwork_testbed::mysql_url(), "mysql");
+    check(&SCENARIOS, &peerwork_testbed::mysql_url(), "mysql");
+}
+
+#[test]
+fn every_scenario_of_sharing_reports_a_ratio_on_mariadb() {
+    check(&SHARING, &peerwork_testbed::mysql_url(), "mysql");
 }

@@ -12,18 +12,20 @@
 //! ```
 //!
 //! What it leaves out: the time that a claim takes, reading ahead, failures, limits and gates. What it has: several nodes, each of which
-//! decides on a snapshot of its own that is up to half a second old.
+//! decides on a snapshot of its own that is up to half a second old. [`Outcome::observed`] makes the same figures of what really ran.
 //!
 //! *Not here:* tables and plots of it (`peerwork simulate`).
 
 mod cluster;
 mod ideal;
+mod observed;
 mod outcome;
 mod queue;
 mod trace;
 mod workload;
 
 pub use cluster::Cluster;
+pub use observed::Ran;
 pub use outcome::{Class, Outcome, UserOutcome, Waits};
 pub use trace::{Arrival, Trace, TraceError};
 pub use workload::{Mix, Workload};

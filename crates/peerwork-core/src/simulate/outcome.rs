@@ -128,7 +128,7 @@ impl UserOutcome {
 
 impl Waits {
     /// Of waits in ascending order: the smallest that at least so many of 100 do not exceed.
-    fn of(sorted_us: &[u64]) -> Self {
+    pub fn of(sorted_us: &[u64]) -> Self {
         let percentile = |part: usize| {
             let rank = (sorted_us.len() * part).div_ceil(100);
             sorted_us.get(rank.saturating_sub(1)).copied().unwrap_or(0)

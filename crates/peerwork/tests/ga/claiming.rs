@@ -13,6 +13,7 @@ on_every_database!(
     ga_16_ten_thousand_concurrent_creates_from_four_nodes_with_a_queue_of_their_own_all_run,
     ga_17_a_claim_whose_answer_was_lost_loses_nothing,
     ga_17_claims_that_are_abandoned_at_any_point_lose_nothing,
+    ga_20_thousands_of_starts_by_many_callers_at_once_are_all_answered_and_start_each_task_once,
     ga_22_claiming_ones_own_zombie_again_and_again_leaks_no_slot,
 );
 alone_on!([memory, sqlite, postgres, mysql] ga_15_eight_nodes_run_each_task_once_and_log_no_warning);
@@ -219,6 +220,90 @@ async fn ga_17_claims_that_are_abandoned_at_any_point_lose_nothing(place: Place)
         task.result().await.unwrap();
     }
     node.drain().await;
+}
+
+/// Counts the starts of each task, by its number, and ends when all calls were answered.
+struct Tally {
+    starts: Arc<Vec<AtomicUsize>>,
+    all: Tick,
+    answered: watch::Receiver<bool>,
+}
+
+impl Handler for Tally {
+    const KIND: &'static str = "tally";
+    type Input = usize;
+    type Checkpoint = ();
+    type Output = ();
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        self.starts[*run.input()].fetch_add(1, Ordering::SeqCst);
+        self.all.0.send_modify(|starts| *starts += 1);
+        self.answered.clone().wait_for(|answered| *answered).await?;
+        Ok(())
+    }
+}
+
+/// As the original does it: a task is created, and then started by a call of its own. Here two callers start each, while nodes claim what
+/// others have started.
+async fn ga_20_thousands_of_starts_by_many_callers_at_once_are_all_answered_and_start_each_task_once(
+    place: Place,
+) {
+    const CALLERS_OF_EACH: usize = 2;
+    const CALLERS: usize = 32;
+    // The store in memory looks at all tasks at every turn.
+    let tasks = if place.name() == "memory" { 500 } else { 2_000 };
+    let starts: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+    let (starts, all) = (Arc::new(starts), Tick::default());
+    let (let_end, answered) = watch::channel(false);
+    let tally = || Tally {
+        starts: starts.clone(),
+        all: all.clone(),
+        answered: answered.clone(),
+    };
+    let nodes = nodes(4, || place.node().register(tally()).slots(tasks)).await;
+    let client = place.client().await;
+    // Every other one starts by its creation, among the starts of the others.
+    let held = (0..tasks).step_by(2).map(|n| Tally::task(n).hold());
+    let held = Arc::new(client.create_many(held).await.unwrap());
+    assert_eq!(all.count(), 0);
+    let mut calls = JoinSet::new();
+    for caller in 0..CALLERS {
+        let (client, held) = (nodes[caller % nodes.len()].client(), held.clone());
+        let turn = caller / CALLERS_OF_EACH;
+        calls.spawn(async move {
+            let mut answers = Vec::new();
+            for n in (turn..tasks / 2).step_by(CALLERS / CALLERS_OF_EACH) {
+                if caller % CALLERS_OF_EACH == 0 {
+                    let created = client.create(Tally::task(2 * n + 1)).await;
+                    answers.push(created.map(|_| ()));
+                }
+                let started = client.task(held[n].id()).run().await;
+                answers.push(started.map(|_| ()));
+            }
+            answers
+        });
+    }
+    let answers: Vec<_> = calls.join_all().await.into_iter().flatten().collect();
+    assert_eq!(answers.len(), tasks / 2 * (1 + CALLERS_OF_EACH));
+    let refused: Vec<_> = answers.iter().filter_map(|a| a.as_ref().err()).collect();
+    assert!(
+        refused.is_empty(),
+        "{} errors: {:?}",
+        refused.len(),
+        refused[0]
+    );
+    all.ticks(tasks).await;
+    let_end.send(true).unwrap();
+    drain(nodes).await;
+    let counts = starts.iter().map(|starts| starts.load(Ordering::SeqCst));
+    let wrong: Vec<_> = counts
+        .enumerate()
+        .filter(|(_, starts)| *starts != 1)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let finished = client.tasks().state(State::Finished).all().await.unwrap();
+    assert_eq!(finished.len(), tasks);
+    assert!(finished.iter().all(|task| task.task.attempt == 1));
 }
 
 /// Its first run does not yield before it is let go; nobody can drop such a future.
