@@ -2,10 +2,13 @@
 //!
 //! Each setting is asked for again until it is answered: it may be carried out twice, which changes nothing more.
 
-use super::history::{Journal, What};
-use peerwork::{Adjustment, Client};
+use super::history::{Answer, Journal, Want, What};
+use super::work::Input;
+use peerwork::{Adjustment, Client, Draft, Status, TaskHandle, Untyped};
 use rand::Rng;
 use rand::rngs::StdRng;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -63,6 +66,8 @@ pub struct Operator {
     pub journal: Journal,
     /// When it goes home.
     pub ends: Instant,
+    /// Questions so far.
+    pub asks: Arc<AtomicU64>,
 }
 
 impl Operator {
@@ -74,6 +79,71 @@ impl Operator {
             all.spawn(async move { one.set(whose, change).await });
         }
         all.join_all().await;
+    }
+
+    /// Moves a run from one limited group to another, and has a gate stop it there: what chance may not bring about in a short run.
+    pub async fn show(&self, seed: u64) {
+        let [to, from, ..] = GROUPS;
+        // It may be killed, or be over before its turn comes.
+        while Instant::now() < self.ends {
+            let Some(task) = self.create(from, seed).await else {
+                continue;
+            };
+            if !self.runs(&task).await || task.move_to(to).await.is_err() {
+                continue;
+            }
+            let close = Change::Close {
+                pauses: true,
+                ramps: true,
+                until: None,
+            };
+            self.set(Whose::Group(to), close).await;
+            let record = task.get().await;
+            let is_stopped = record.is_ok_and(|record| record.task.status == Status::Resuming);
+            self.set(Whose::Group(to), Change::Open).await;
+            if is_stopped {
+                return;
+            }
+        }
+    }
+
+    /// A task of some seconds, which goes before others.
+    async fn create(&self, group: &str, seed: u64) -> Option<TaskHandle> {
+        let (id, kind) = (self.client.new_task_id(), "steps");
+        let input = Input {
+            steps: 400,
+            rest_ms: 15,
+            seed,
+        };
+        // Nobody else numbers questions from that end.
+        let ask = u64::MAX - self.asks.fetch_add(1, Ordering::Relaxed);
+        self.journal.write(What::Asked {
+            ask,
+            task: id.0,
+            wish: Want::Create,
+            kind: Some(kind.to_owned()),
+        });
+        let draft = Draft::<Untyped>::of_kind(kind, &input).id(id).priority(-9);
+        let created = self.client.create(draft.group(group)).await;
+        let answer = match &created {
+            Ok(_) => Answer::Done("created".to_owned()),
+            Err(error) => Answer::Unknown(error.to_string()),
+        };
+        self.journal.write(What::Answered { ask, answer });
+        created.ok()
+    }
+
+    /// Waits until it runs. False: it does not, for too long.
+    async fn runs(&self, task: &TaskHandle) -> bool {
+        while Instant::now() < self.ends {
+            let status = task.get().await.map(|record| record.task.status);
+            match status {
+                Ok(Status::Running) => return true,
+                Ok(status) if status.is_final() => return false,
+                Ok(_) | Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+        false
     }
 
     /// Changes what is set, and moves tasks, until the time is up.

@@ -16,6 +16,7 @@ use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::LocalSet;
@@ -76,8 +77,10 @@ async fn crowd(args: &PeopleArgs) -> Result<()> {
         client: shared.client.clone(),
         journal: shared.journal.clone(),
         ends: shared.ends,
+        asks: Arc::default(),
     };
     operator.clone().begin().await;
+    operator.show(args.child.seed).await;
     let operators: Vec<_> = (PEOPLE..PEOPLE + OPERATORS)
         .map(|number| {
             let random = StdRng::seed_from_u64(args.child.seed ^ (number << 40));
