@@ -38,6 +38,12 @@ pub struct FaultsArgs {
     /// Tasks that are created
     #[arg(long)]
     tasks: Option<u64>,
+    /// So many limited groups, always full, and eight nodes that are killed one after the other: how much of the limits is used
+    #[arg(long)]
+    limited_groups: Option<u64>,
+    /// How long a task of a limited group takes in the mean
+    #[arg(long, requires = "limited_groups")]
+    task_ms: Option<u64>,
 }
 
 /// Many runs, one after the other.
@@ -117,6 +123,8 @@ pub fn soak(args: &SoakArgs) -> Result<()> {
             json: true,
             nodes: None,
             tasks: None,
+            limited_groups: None,
+            task_ms: None,
         };
         if let Err(error) = run(&one) {
             let (seconds, database) = (args.seconds, database.name());
@@ -148,6 +156,8 @@ fn command(args: &FaultsArgs) -> Command {
         ("--seed", args.seed),
         ("--nodes", args.nodes.map(|nodes| nodes as u64)),
         ("--tasks", args.tasks),
+        ("--limited-groups", args.limited_groups),
+        ("--task-ms", args.task_ms),
     ];
     for (name, number) in numbers {
         command.args(

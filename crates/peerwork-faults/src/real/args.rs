@@ -30,7 +30,7 @@ pub enum Task {
     },
     /// A node of a run
     #[command(hide = true)]
-    Node(ChildArgs),
+    Node(NodeArgs),
     /// The people of a run
     #[command(hide = true)]
     People(PeopleArgs),
@@ -60,9 +60,15 @@ pub struct RunArgs {
     /// Print the verdict as one JSON line
     #[arg(long)]
     pub json: bool,
-    /// Node processes at a time
-    #[arg(long, default_value_t = 5)]
-    pub nodes: usize,
+    /// Node processes at a time; by default five, and eight where groups are limited
+    #[arg(long)]
+    pub nodes: Option<usize>,
+    /// So many limited groups, each with tasks for the whole time, and nothing but kills: to see how much of the limits is used
+    #[arg(long, default_value_t = 0)]
+    pub limited_groups: usize,
+    /// How long a task of a limited group takes in the mean
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub task_ms: u64,
     /// Tasks that are created; by default 45 a second
     #[arg(long)]
     pub tasks: Option<u64>,
@@ -136,6 +142,17 @@ pub struct ChildArgs {
     /// What is random follows from it.
     #[arg(long)]
     pub seed: u64,
+}
+
+/// What a node needs to know.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// As every child.
+    #[command(flatten)]
+    pub child: ChildArgs,
+    /// Tasks that it runs at once.
+    #[arg(long)]
+    pub slots: usize,
 }
 
 /// What people need to know.

@@ -27,6 +27,8 @@ pub struct Cluster<'a> {
     journal: Journal,
     seed: u64,
     wanted: usize,
+    /// Of each.
+    slots: usize,
     started: u64,
     /// Nodes that a task blocked for ever.
     spun: u64,
@@ -58,7 +60,7 @@ impl Node {
 }
 
 impl<'a> Cluster<'a> {
-    /// Starts `wanted` nodes, and waits until they claim.
+    /// Starts `wanted` nodes of so many `slots` each, and waits until they claim.
     ///
     /// # Errors
     /// If one does not start.
@@ -66,7 +68,7 @@ impl<'a> Cluster<'a> {
         stage: &'a Stage,
         network: &'a Network,
         journal: Journal,
-        wanted: usize,
+        (wanted, slots): (usize, usize),
         seed: u64,
     ) -> Result<Self> {
         let mut cluster = Self {
@@ -75,6 +77,7 @@ impl<'a> Cluster<'a> {
             journal,
             seed,
             wanted,
+            slots,
             started: 0,
             spun: 0,
             nodes: BTreeMap::new(),
@@ -101,7 +104,9 @@ impl<'a> Cluster<'a> {
             let seed = self.seed.wrapping_add(self.started);
             let wire = self.network.wire(&self.stage.url_of(self.started)).await?;
             let env = self.stage.env_of(self.started);
-            let process = Process::spawn(self.stage, "node", &label, wire.url(), seed, &[], env)?;
+            let slots = [("--slots", self.slots.to_string())];
+            let process =
+                Process::spawn(self.stage, "node", &label, wire.url(), seed, &slots, env)?;
             let node = Node {
                 process,
                 wire,

@@ -6,6 +6,7 @@
 
 use super::args::{Extra, RunArgs};
 use super::audit::{self, Change};
+use super::backlog::{Backlog, KILL_EVERY};
 use super::check::{self, Evidence};
 use super::children::Process;
 use super::clock::boot_to_day_us;
@@ -14,7 +15,7 @@ use super::faults;
 use super::history::{self, FaultSort, Journal, Want, What};
 use super::ledger;
 use super::network::Network;
-use super::node::LEASE;
+use super::node::{LEASE, SLOTS};
 use super::report::Report;
 use super::stage::Stage;
 use super::storm::Storm;
@@ -38,6 +39,8 @@ const TASKS_PER_SECOND: u64 = 45;
 const REST_LIMIT: Duration = Duration::from_secs(180);
 /// The part of the time in which faults strike, in percent: the last ones must have healed before the end.
 const STORM_PERCENT: u64 = 85;
+/// Nodes, if their number is not given: the same with limited groups.
+const NODES: (usize, usize) = (5, 8);
 const LOOK: Duration = Duration::from_millis(300);
 /// The process's name, and its history's.
 const CONTROLLER: &str = "controller";
@@ -55,6 +58,8 @@ struct About {
     seconds: u64,
     boot_to_day_us: u64,
     ledger: Vec<ledger::Effect>,
+    #[serde(default)]
+    fills_limits: bool,
 }
 
 /// Runs it. False: the verdict is a failure.
@@ -120,7 +125,7 @@ pub fn run(args: &RunArgs) -> Result<bool> {
 }
 
 async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> Result<Report> {
-    let mut random = StdRng::seed_from_u64(seed);
+    let random = StdRng::seed_from_u64(seed);
     let journal = Journal::open(stage.folder(), CONTROLLER)?;
     let settings = Settings::default().with_prefix(stage.prefix());
     let database = Database::connect_with(stage.url(), settings).await?;
@@ -128,8 +133,64 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
     audit::install(stage.direct_url(), stage.prefix()).await?;
     ledger::install(stage.direct_url(), stage.prefix()).await?;
 
-    let nodes = (args.nodes, random.random());
-    let mut cluster = Cluster::start(stage, network, journal.clone(), nodes.0, nodes.1).await?;
+    let filled = (args.limited_groups > 0).then_some(Backlog {
+        groups: args.limited_groups,
+        seconds: args.seconds,
+        task_ms: args.task_ms,
+    });
+    let must = match filled {
+        Some(backlog) => fill(args, backlog, stage, network, &client, &journal, random).await?,
+        None => brave(args, stage, network, &client, &journal, random).await?,
+    };
+
+    let evidence = Evidence {
+        histories: history::read_all(stage.folder())?,
+        audit: audit::read(stage.direct_url(), stage.prefix()).await?,
+        ledger: ledger::read(stage.direct_url(), stage.prefix()).await?,
+        boot_to_day_us: boot_to_day_us(),
+        ttl_us: LEASE.ttl_ms * 1_000,
+        gap_us: 2 * LEASE.beat_ms * 1_000,
+        fills_limits: filled.is_some(),
+    };
+    let about = About {
+        database: args.database.name().to_owned(),
+        extras: args
+            .extras
+            .iter()
+            .map(|extra| extra.name().to_owned())
+            .collect(),
+        must,
+        not_thrown: stage.not_thrown(),
+        seed,
+        seconds: args.seconds,
+        boot_to_day_us: evidence.boot_to_day_us,
+        ledger: evidence.ledger.clone(),
+        fills_limits: evidence.fills_limits,
+    };
+    leave(stage.folder(), &about, &evidence.audit)?;
+    Ok(Report {
+        database: args.database,
+        extras: args.extras.clone(),
+        must: about.must,
+        not_thrown: about.not_thrown,
+        seed,
+        seconds: args.seconds,
+        verdict: check::judge(&evidence),
+    })
+}
+
+/// People steer, operators set, faults strike; then everything comes to its rest. Returns what must have happened.
+async fn brave(
+    args: &RunArgs,
+    stage: &Stage,
+    network: &Network,
+    client: &Client,
+    journal: &Journal,
+    mut random: StdRng,
+) -> Result<BTreeSet<String>> {
+    let nodes = (args.nodes.unwrap_or(NODES.0), SLOTS);
+    let seed = random.random();
+    let mut cluster = Cluster::start(stage, network, journal.clone(), nodes, seed).await?;
     let tasks = args.tasks.unwrap_or(args.seconds * TASKS_PER_SECOND);
     let more = [
         ("--tasks", tasks.to_string()),
@@ -156,48 +217,69 @@ async fn drive(args: &RunArgs, seed: u64, stage: &Stage, network: &Network) -> R
         tokio::time::sleep(LOOK).await;
     }
     people_are_well(&mut people)?;
-
-    journal.write(What::Peace);
-    cluster.renew().await?;
-    let stuck = rest(stage, &journal, &client, &mut cluster).await?;
-    journal.write(What::Rest { stuck });
+    settle(stage, journal, client, &mut cluster).await?;
     if let Some(forger) = &mut forger {
         forger.kill().await?;
     }
     cluster.end().await?;
+    Ok(must)
+}
 
-    let evidence = Evidence {
-        histories: history::read_all(stage.folder())?,
-        audit: audit::read(stage.direct_url(), stage.prefix()).await?,
-        ledger: ledger::read(stage.direct_url(), stage.prefix()).await?,
-        boot_to_day_us: boot_to_day_us(),
-        ttl_us: LEASE.ttl_ms * 1_000,
-        gap_us: 2 * LEASE.beat_ms * 1_000,
-    };
-    let about = About {
-        database: args.database.name().to_owned(),
-        extras: args
-            .extras
-            .iter()
-            .map(|extra| extra.name().to_owned())
-            .collect(),
-        must,
-        not_thrown: stage.not_thrown(),
-        seed,
-        seconds: args.seconds,
-        boot_to_day_us: evidence.boot_to_day_us,
-        ledger: evidence.ledger.clone(),
-    };
-    leave(stage.folder(), &about, &evidence.audit)?;
-    Ok(Report {
-        database: args.database,
-        extras: args.extras.clone(),
-        must: about.must,
-        not_thrown: about.not_thrown,
-        seed,
-        seconds: args.seconds,
-        verdict: check::judge(&evidence),
-    })
+/// Limited groups are filled, and nodes are killed for as long as they have tasks; then everything comes to its rest. Returns what must
+/// have happened.
+async fn fill(
+    args: &RunArgs,
+    backlog: Backlog,
+    stage: &Stage,
+    network: &Network,
+    client: &Client,
+    journal: &Journal,
+    mut random: StdRng,
+) -> Result<BTreeSet<String>> {
+    backlog.fill(client, journal, &mut random).await?;
+    let count = args.nodes.unwrap_or(NODES.1);
+    // The slots of one node may be away at any time: it is the limits that are to be in the way.
+    let slots = backlog
+        .slots()
+        .div_ceil(count.saturating_sub(2).max(1) as u64);
+    let nodes = (count, usize::try_from(slots)?);
+    let mut cluster =
+        Cluster::start(stage, network, journal.clone(), nodes, random.random()).await?;
+    Backlog::open(client).await?;
+    let time = Duration::from_secs(args.seconds);
+    let until = Instant::now() + time;
+    let plan = faults::kills(&mut random, time, KILL_EVERY);
+    let storm = Storm::new(stage, journal.clone(), client.clone(), random);
+    storm.rage(plan, &mut cluster).await?;
+    while Instant::now() < until {
+        cluster.tend().await?;
+        tokio::time::sleep(LOOK).await;
+    }
+    settle(stage, journal, client, &mut cluster).await?;
+    cluster.end().await?;
+    Ok(faults::must_under_limits())
+}
+
+/// No fault comes any more, and what is left to do is done by healthy nodes.
+async fn settle(
+    stage: &Stage,
+    journal: &Journal,
+    client: &Client,
+    cluster: &mut Cluster<'_>,
+) -> Result<()> {
+    journal.write(What::Peace);
+    cluster.renew().await?;
+    let stuck = rest(stage, journal, client, cluster).await?;
+    journal.write(What::Rest { stuck });
+    Ok(())
+}
+
+/// Takes back whatever is set.
+async fn lift(client: &Client) -> peerwork::Result<()> {
+    for row in client.settings().await?.settings {
+        client.scope_of(row.scope).clear().await?;
+    }
+    Ok(())
 }
 
 fn people_are_well(people: &mut Process) -> Result<()> {
@@ -220,6 +302,9 @@ async fn rest(
     let all = || client.tasks();
     loop {
         cluster.tend().await?;
+        if let Err(error) = lift(client).await {
+            eprintln!("what is set cannot be taken back, trying again: {error}");
+        }
         let asks: [(Want, peerwork::Tasks); 3] = [
             (Want::Resume, all().state(State::Paused)),
             (Want::Run, all().state(State::Created)),
@@ -314,6 +399,7 @@ pub fn check(folder: &Path) -> Result<bool> {
         boot_to_day_us: about.boot_to_day_us,
         ttl_us: LEASE.ttl_ms * 1_000,
         gap_us: 2 * LEASE.beat_ms * 1_000,
+        fills_limits: about.fills_limits,
     };
     let extras: Result<_, _> = about
         .extras

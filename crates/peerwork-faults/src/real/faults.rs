@@ -76,6 +76,23 @@ impl Act {
     }
 }
 
+/// What must have happened in a run in which limits are filled and nodes are killed.
+pub fn must_under_limits() -> BTreeSet<String> {
+    let happened = Act::Fault(FaultSort::Kill, Duration::ZERO).must();
+    let limited = ["claim_under_a_limit", "limit_reached"].map(str::to_owned);
+    happened.into_iter().chain(limited).collect()
+}
+
+/// Nothing but kills, for so long.
+pub fn kills(random: &mut StdRng, time: Duration, every: Duration) -> Vec<Planned> {
+    let count = u32::try_from(time.as_millis() / every.as_millis()).unwrap_or(u32::MAX);
+    let kill = |number| Planned {
+        at: every * number + every.mul_f64(random.random_range(0.0..0.8)),
+        act: Act::Fault(FaultSort::Kill, Duration::ZERO),
+    };
+    (0..count).map(kill).collect()
+}
+
 /// What must have happened in a run with this plan.
 pub fn must(plan: &[Planned], stage: &Stage) -> BTreeSet<String> {
     /// What the forger does.
@@ -83,7 +100,17 @@ pub fn must(plan: &[Planned], stage: &Stage) -> BTreeSet<String> {
     /// Behind a pooler many clients share a connection, and several servers number theirs alike: whose answer was lost
     /// nobody can tell.
     const BY_CONNECTION: [&str; 2] = ["ambiguous_claim", "ambiguous_finish"];
+    /// What operators do.
+    const SET: [&str; 6] = [
+        "claim_under_a_limit",
+        "limit_reached",
+        "setting_changed",
+        "gate_closed",
+        "stopped_by_a_gate",
+        "run_moved_between_limited_groups",
+    ];
     let mut must: BTreeSet<_> = plan.iter().flat_map(|planned| planned.act.must()).collect();
+    must.extend(SET.map(str::to_owned));
     if !stage.has(Extra::Replica) {
         must.extend(FORGED.map(str::to_owned));
     }

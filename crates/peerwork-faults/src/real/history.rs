@@ -173,6 +173,18 @@ pub enum What {
         /// The process.
         node: String,
     },
+    /// Somebody sets something for a group, a user or a kind.
+    Setting {
+        /// What is changed, and for whom.
+        change: String,
+    },
+    /// How that went.
+    Set {
+        /// What was changed.
+        change: String,
+        /// Why it was not, as far as is known.
+        error: Option<String>,
+    },
     /// No fault comes after this.
     Peace,
     /// Everything that was asked for is over, or the bound has passed.
@@ -198,6 +210,8 @@ pub enum Why {
     Deadline,
     /// It was silent for too long.
     Timeout,
+    /// A gate was closed that asks runs to stop.
+    Gate,
     /// A reason that this crate does not know yet.
     Other,
 }

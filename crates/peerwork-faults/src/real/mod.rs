@@ -18,13 +18,15 @@
 //! | [`shared_pool`] | the pool that a node shares with the service around it |
 //! | [`faults`], [`storm`], [`bait`] | what happens when, and how it is brought about |
 //! | [`stage`], [`network`], [`cluster`] | the database, the ways to it, the nodes |
-//! | [`node`], [`people`], [`forger`] | the processes |
+//! | [`node`], [`people`], [`operators`], [`forger`] | the processes, and who is in them |
+//! | [`backlog`] | what limits are filled with, where a run is about how much of them is used |
 //! | [`controller`] | a run from its beginning to its verdict |
 //!
 //! *Not here:* the simulated cluster ([`crate::sim`]), which finds rarer interleavings, faster, without a real database.
 
 pub mod args;
 pub mod audit;
+pub mod backlog;
 pub mod bait;
 pub mod check;
 pub mod children;
@@ -37,6 +39,7 @@ pub mod history;
 pub mod ledger;
 pub mod network;
 pub mod node;
+pub mod operators;
 pub mod people;
 pub mod poison;
 pub mod report;

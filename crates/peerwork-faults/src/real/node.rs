@@ -1,7 +1,7 @@
 //! A node process: peerwork's own [`Node`] with the kinds of a run. SIGTERM drains it, SIGUSR1 has the service around it
 //! use its pool up.
 
-use super::args::{ChildArgs, URL_VAR};
+use super::args::{NodeArgs, URL_VAR};
 use super::audit::Dialect;
 use super::children;
 use super::history::{Journal, What};
@@ -27,13 +27,14 @@ pub const READY: &str = "ready";
 const MEMORY_BYTES: u64 = 6 << 30;
 /// Of its runtime.
 pub const THREADS: usize = 4;
-const SLOTS: usize = 16;
+/// Of a node, where nothing else is asked for.
+pub const SLOTS: usize = 16;
 
 /// Runs the node until it is drained, killed, or beyond help.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(args: &ChildArgs) -> Result<()> {
+pub fn run(args: &NodeArgs) -> Result<()> {
     children::die_with_parent()?;
     bound_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,7 +48,9 @@ pub fn run(args: &ChildArgs) -> Result<()> {
     Ok(())
 }
 
-async fn live(args: &ChildArgs) -> Result<()> {
+async fn live(args: &NodeArgs) -> Result<()> {
+    let slots = args.slots;
+    let args = &args.child;
     let journal = Journal::open(&args.folder, &args.label)?;
     let subscriber = tracing_subscriber::registry().with(Listener(journal.clone()));
     tracing::subscriber::set_global_default(subscriber).context("listen to the node")?;
@@ -68,7 +71,7 @@ async fn live(args: &ChildArgs) -> Result<()> {
         let started = async {
             let builder = Node::builder(pool.database(settings.clone())?)
                 .label(&args.label)
-                .slots(SLOTS)
+                .slots(slots)
                 .lease(LEASE)
                 .migrate(peerwork::Migrate::Never)
                 .drain_deadline(Duration::from_secs(5));

@@ -1,4 +1,5 @@
-//! The people of a run: they create tasks, and pause, resume, move and delete them at random.
+//! The people of a run: they create tasks, and pause, resume, move and delete them at random. Some of them set limits and gates
+//! meanwhile.
 //!
 //! Every question is written down before it is asked, and so is its answer. A question without an answer is repeated
 //! with the task's own id: creating is repeatable, and so is everything else.
@@ -6,6 +7,7 @@
 use super::args::{PeopleArgs, URL_VAR};
 use super::children;
 use super::history::{Answer, Journal, Want, What};
+use super::operators::{GROUPS, Operator};
 use super::work::Input;
 use anyhow::{Context, Result};
 use peerwork::{Client, Database, Draft, Error, Migrate, Settings, Status, TaskId, Untyped};
@@ -14,6 +16,7 @@ use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::LocalSet;
@@ -21,6 +24,10 @@ use tokio::time::Instant;
 
 /// People at work at a time.
 const PEOPLE: u64 = 12;
+/// Those of them who set things: a change takes two seconds on a server.
+const OPERATORS: u64 = 3;
+/// Groups in which tasks are created, more than those in which anything is set.
+const CREATED_IN: u64 = 6;
 /// Tasks that somebody still thinks of.
 const MEMORY: usize = 400;
 /// How often a question is repeated that was not answered.
@@ -66,7 +73,21 @@ async fn crowd(args: &PeopleArgs) -> Result<()> {
             tokio::task::spawn_local(person(shared.clone(), random, pace_ms))
         })
         .collect();
-    for person in people {
+    let operator = Operator {
+        client: shared.client.clone(),
+        journal: shared.journal.clone(),
+        ends: shared.ends,
+        asks: Arc::default(),
+    };
+    operator.clone().begin().await;
+    operator.show(args.child.seed).await;
+    let operators: Vec<_> = (PEOPLE..PEOPLE + OPERATORS)
+        .map(|number| {
+            let random = StdRng::seed_from_u64(args.child.seed ^ (number << 40));
+            tokio::task::spawn_local(operator.clone().work(random))
+        })
+        .collect();
+    for person in people.into_iter().chain(operators) {
         person.await.context("a person")?;
     }
     Ok(())
@@ -109,7 +130,8 @@ async fn person(shared: Rc<Shared>, mut random: StdRng, pace_ms: u64) {
         // What is late is created all the same: a run has the number of tasks that it says.
         if !is_late && random.random_ratio(1, 3) {
             let task = shared.remember(&mut random);
-            shared.steer(task, want(&mut random)).await;
+            let group = GROUPS[random.random_range(0..GROUPS.len())];
+            shared.steer(task, want(&mut random), group).await;
         }
     }
 }
@@ -137,7 +159,7 @@ impl Shared {
             }
         }
         let user = format!("user-{}", random.random_range(0..8));
-        let group = format!("group-{}", random.random_range(0..4));
+        let group = format!("group-{}", random.random_range(0..CREATED_IN));
         let priority = random.random_range(-1..=1);
         let hold = random.random_ratio(1, 40);
         self.ask(id, Want::Create, Some(kind), async || {
@@ -165,13 +187,13 @@ impl Shared {
         }
     }
 
-    async fn steer(&self, id: TaskId, want: Want) {
+    async fn steer(&self, id: TaskId, want: Want, group: &str) {
         let task = self.client.task(id);
         self.ask(id, want, None, async || match want {
             Want::Pause => task.pause().await,
             Want::Resume => task.resume().await,
             Want::Delete => task.delete().await,
-            Want::Move => task.move_to("group-9").await,
+            Want::Move => task.move_to(group).await,
             Want::Run | Want::Create => task.run().await,
         })
         .await;

@@ -29,9 +29,6 @@ pub struct Report {
 /// Findings of a promise that are printed.
 const SHOWN: usize = 8;
 
-/// Counters of the promises that no run can judge, and why.
-const NOT_JUDGED: [&str; 1] = ["limit_excess_db: there are no limits yet"];
-
 impl Report {
     /// What did not happen and should have: without it the rest proves little.
     pub fn missed(&self) -> Vec<&str> {
@@ -58,6 +55,9 @@ impl Report {
             Promise::Lost
             | Promise::PoisonsSpared
             | Promise::CheckpointRegressions
+            | Promise::LimitExcessDb
+            | Promise::CountedElsewhere
+            | Promise::GatesPassed
             | Promise::DoubleEffectsInTransaction => !has_lost,
             Promise::IllegalTransitions
             | Promise::FencedWritesAccepted
@@ -93,12 +93,12 @@ impl Report {
             "must_be_zero": zero,
             "reported_only": reported,
             "not_thrown": self.not_thrown.iter().map(|sort| sort.name()).collect::<Vec<_>>(),
-            "not_judged": NOT_JUDGED,
             "must_have_happened": self.must,
             "missed": self.missed(),
             "happened": self.verdict.happened,
             "reported": self.verdict.reported,
             "times": self.verdict.times,
+            "limits": self.verdict.utilisation,
         })
         .to_string()
     }
@@ -136,7 +136,6 @@ impl Report {
                 let _ = writeln!(text, "      {}", finding.text);
             }
         }
-        let _ = writeln!(text, "  not judged: {}", NOT_JUDGED.join("; "));
         for sort in &self.not_thrown {
             let _ = writeln!(text, "  not thrown: {}", sort.name());
         }
@@ -151,6 +150,23 @@ impl Report {
             for (name, count) in counters {
                 let _ = writeln!(text, "    {name:<38} {count}");
             }
+        }
+        if let Some(found) = &self.verdict.utilisation {
+            let _ = writeln!(
+                text,
+                "  limits: {:.3} of {} slots in {} groups used over {:.1} s by {} claims; {:.3} awaited a rescue and are left out",
+                found.used,
+                found.slots,
+                found.groups,
+                found.busy_s,
+                found.claims,
+                found.awaiting_rescue
+            );
+            let _ = writeln!(
+                text,
+                "  a free slot was filled after {} ms (p50), {} ms (p99)",
+                found.refill_p50_ms, found.refill_p99_ms
+            );
         }
         let _ = writeln!(text, "  times in ms:");
         for (name, spread) in &self.verdict.times {

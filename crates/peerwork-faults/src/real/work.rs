@@ -370,7 +370,7 @@ fn why(reason: Reason) -> Why {
         Reason::LeaseLost => Why::LeaseLost,
         Reason::Deadline => Why::Deadline,
         Reason::Timeout => Why::Timeout,
-        Reason::Gate => Why::Other,
+        Reason::Gate => Why::Gate,
     }
 }
 

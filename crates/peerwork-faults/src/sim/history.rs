@@ -38,6 +38,9 @@ pub struct Report {
     pub lines: Vec<String>,
 }
 
+/// The calls that claim.
+pub(super) const CLAIMS: [&str; 2] = ["claim", "claim within"];
+
 /// The one record of a simulation.
 #[derive(Clone, Default)]
 pub(super) struct History(Arc<Mutex<Record>>);
@@ -523,7 +526,7 @@ impl Record {
                 ),
             );
         }
-        if claimed && call != "claim" {
+        if claimed && !CLAIMS.contains(&call) {
             self.violate("I7", format!("{}, which only a claim may do", say()));
         }
         if claimed && to == Status::Running {

@@ -5,6 +5,7 @@
 
 mod database;
 mod history;
+mod limits;
 mod panics;
 mod points;
 mod scale;

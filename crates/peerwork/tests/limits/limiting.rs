@@ -1,12 +1,15 @@
 //! As many run as may, on whatever node.
 
 use crate::kit::{Actor, Place, Puppet, Stage};
-use peerwork::{Client, Draft, Handler, Node, State};
+use peerwork::{Client, Draft, Handler, Node, Run, State, TaskError};
+use tokio::sync::mpsc;
 
 on_every_database!(
     ga_24_nodes_run_no_more_than_a_limit_allows,
     ga_24_what_is_limited_keeps_nobody_else_waiting,
     ga_24_a_kind_is_limited_across_groups,
+    ga_25_what_is_moved_while_it_runs_leaves_room_in_one_group_and_takes_it_in_the_other,
+    i16_under_a_limit_of_one_tasks_start_in_the_order_of_their_lane,
     a_limit_of_each_node_is_kept_by_each,
     a_raised_limit_lets_more_start_at_once,
 );
@@ -86,6 +89,71 @@ async fn ga_24_a_kind_is_limited_across_groups(place: Place) {
     finish(two).await;
     finish(stage.take(2).await).await;
     node.drain().await;
+}
+
+async fn ga_25_what_is_moved_while_it_runs_leaves_room_in_one_group_and_takes_it_in_the_other(
+    place: Place,
+) {
+    let stage = Stage::new();
+    let node = node(&place, &stage, "a").await;
+    let client = place.client().await;
+    client.group("maths").limit(2).await.unwrap();
+    client.group("physics").limit(2).await.unwrap();
+    create(&client, "maths", 4).await;
+    create(&client, "physics", 3).await;
+    let running = stage.take(4).await;
+    let is_moved = |actor: &Actor| actor.group == "maths";
+    let (mut moved, stayed): (Vec<_>, Vec<_>) = running.into_iter().partition(is_moved);
+    let tasks = client.tasks().group("maths").running();
+    assert_eq!(tasks.move_to("physics").await.unwrap().changed, 2);
+    let next = stage.take(2).await;
+    assert!(next.iter().all(is_moved), "those that were behind them");
+    // Four run of two that may: the first two ends make no room.
+    finish(stayed).await;
+    assert!(stage.is_empty().await, "a claim above the limit");
+    finish(moved.pop()).await;
+    assert_eq!(stage.next().await.group, "physics");
+    drop((moved, next));
+    node.drain().await;
+}
+
+/// Notes what it runs.
+struct Note(mpsc::UnboundedSender<usize>);
+
+impl Handler for Note {
+    const KIND: &'static str = "note";
+    type Input = usize;
+    type Checkpoint = ();
+    type Output = ();
+
+    async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
+        Ok(self.0.send(*run.input())?)
+    }
+}
+
+async fn i16_under_a_limit_of_one_tasks_start_in_the_order_of_their_lane(place: Place) {
+    const TASKS: usize = 40;
+    let client = place.client().await;
+    client.group("maths").limit(1).await.unwrap();
+    let priority = |n: usize| (n * 7 % 5) as i16 - 2;
+    let draft = |n| {
+        Note::task(n)
+            .user("ann")
+            .group("maths")
+            .priority(priority(n))
+    };
+    client.create_many((0..TASKS).map(draft)).await.unwrap();
+    let (noted, mut notes) = mpsc::unbounded_channel();
+    let start = || place.node().slots(4).register(Note(noted.clone())).start();
+    let nodes = [start().await.unwrap(), start().await.unwrap()];
+    let mut order: Vec<usize> = (0..TASKS).collect();
+    order.sort_by_key(|n| (priority(*n), *n));
+    for n in order {
+        assert_eq!(notes.recv().await, Some(n));
+    }
+    for node in nodes {
+        node.drain().await;
+    }
 }
 
 async fn a_limit_of_each_node_is_kept_by_each(place: Place) {

@@ -30,16 +30,22 @@ pub enum Table {
     Checkpoint,
     /// Nodes.
     Node,
+    /// What a task is: its group, its user, its kind.
+    Task,
+    /// What is set for groups, users and kinds.
+    Setting,
 }
 
 impl Table {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Ready, "ready"),
         (Self::Running, "running"),
         (Self::Parked, "parked"),
         (Self::Done, "done"),
         (Self::Checkpoint, "checkpoint"),
         (Self::Node, "node"),
+        (Self::Task, "task"),
+        (Self::Setting, "setting"),
     ];
 }
 
@@ -68,30 +74,45 @@ pub struct Change {
     pub table: Table,
     /// What was done.
     pub op: Op,
-    /// The task, or the node.
+    /// The task, or the node; nil for a setting.
     pub id: Uuid,
-    /// The task's status; for a node 1 while it is alive.
+    /// The task's status; for a node 1 while it is alive; for a setting the sort of its scope.
     pub status: i64,
     /// What `status` was before an update.
     pub was: i64,
-    /// The run that holds the task, or wrote the checkpoint, or ended the task.
+    /// The run that holds the task, or wrote the checkpoint, or ended the task; of the task itself its lane.
     pub run: Option<Uuid>,
     /// The node that holds the task.
     pub node: Option<Uuid>,
-    /// Claims so far; for a node its beat.
+    /// Claims so far; for a node its beat, for a setting its key.
     pub attempt: i64,
     /// Failures so far.
     pub failures: i64,
     /// Crashes so far; for a node the end of its lease.
     pub crashes: i64,
-    /// The checkpoint, the output, or a node's label.
+    /// The checkpoint, the output, a node's label; or several [parts](Self::parts).
     pub data: Option<String>,
 }
+
+/// Between the parts of what is written down as one text: no name has it.
+const BETWEEN: char = '\u{1f}';
 
 impl Change {
     /// The task's status, of a table of tasks.
     pub fn task_status(&self) -> Option<Status> {
         Status::from_code(self.status)
+    }
+
+    /// Of a task its group, user and kind; of a held one its lane and the keys of the settings that count it, of group, user, user in
+    /// group and kind; of a setting its two names, since when it is unsettled, and what is set.
+    pub fn parts<const N: usize>(&self) -> Option<[&str; N]> {
+        let parts: Vec<_> = self.data.as_deref()?.split(BETWEEN).collect();
+        parts.try_into().ok()
+    }
+
+    /// What [`parts`](Self::parts) takes apart.
+    pub fn join(parts: &[&str]) -> String {
+        parts.join(&BETWEEN.to_string())
     }
 }
 
@@ -232,9 +253,34 @@ struct Columns {
     attempt: &'static str,
     failures: &'static str,
     crashes: &'static str,
-    /// Bytes or text, cut and cast by the dialect.
-    data: &'static str,
+    data: &'static [Part],
 }
+
+/// A column that is written down as text.
+#[derive(Clone, Copy)]
+enum Part {
+    /// Bytes of any length, which are cut.
+    Bytes(&'static str),
+    Text(&'static str),
+    Id(&'static str),
+    /// Perhaps null, which is an empty text.
+    Number(&'static str),
+}
+
+/// How a dialect says it.
+trait Spells {
+    /// An id that is all zeros.
+    const NIL: &'static str;
+
+    /// The text of a part of the row `new` or `old`.
+    fn part(part: Part, row: &str) -> String;
+
+    /// Texts with [`BETWEEN`] between them.
+    fn join(parts: Vec<String>) -> String;
+}
+
+/// What changes of a setting are written down: not that somebody takes his turn at it.
+const SETTING_CHANGES: [&str; 2] = ["spec", "unsettled"];
 
 fn columns(table: Table) -> Columns {
     let task = Columns {
@@ -245,59 +291,88 @@ fn columns(table: Table) -> Columns {
         attempt: "attempt",
         failures: "failures",
         crashes: "crashes",
-        data: "",
+        data: &[],
+    };
+    let other = Columns {
+        status: "",
+        attempt: "",
+        failures: "",
+        crashes: "",
+        ..task
     };
     match table {
         Table::Ready | Table::Parked => task,
         Table::Running => Columns {
             run: "run_id",
             node: "node",
+            data: &[
+                Part::Id("lane"),
+                Part::Number("lim_group"),
+                Part::Number("lim_user"),
+                Part::Number("lim_lane"),
+                Part::Number("lim_kind"),
+            ],
             ..task
         },
         Table::Done => Columns {
             run: "run_id",
             node: "node",
-            data: "output",
+            data: &[Part::Bytes("output")],
             ..task
         },
         Table::Checkpoint => Columns {
             id: "task_id",
-            status: "",
             run: "run_id",
-            attempt: "",
-            failures: "",
-            crashes: "",
-            data: "data",
-            ..task
+            data: &[Part::Bytes("data")],
+            ..other
         },
         Table::Node => Columns {
             status: "alive",
             attempt: "seq",
             failures: "ttl_ms",
             crashes: "lease_until",
-            data: "label",
+            data: &[Part::Text("label")],
             ..task
+        },
+        Table::Task => Columns {
+            run: "lane",
+            data: &[Part::Text("grp"), Part::Text("usr"), Part::Text("kind")],
+            ..other
+        },
+        Table::Setting => Columns {
+            id: "",
+            status: "sort",
+            attempt: "id",
+            data: &[
+                Part::Text("name"),
+                Part::Text("user_name"),
+                Part::Number("unsettled"),
+                Part::Text("spec"),
+            ],
+            ..other
         },
     }
 }
 
 /// The columns of `row` (`new` or `old`) as a list of values; `was` is the status before an update.
-fn values(table: Table, row: &str, op: &str, data: impl Fn(String) -> String) -> String {
+fn values<S: Spells>(table: Table, row: &str, op: &str) -> String {
     let columns = columns(table);
     let of = |row: &str, column: &str, absent: &str| match column {
         "" => absent.to_owned(),
         column => format!("{row}.{column}"),
     };
-    let text = match columns.data {
-        "" => "null".to_owned(),
-        column => data(format!("{row}.{column}")),
+    let parts = columns.data.iter().map(|part| S::part(*part, row));
+    let text = match columns.data.len() {
+        0 => "null".to_owned(),
+        1 => parts.collect(),
+        _ => S::join(parts.collect()),
     };
     let was = match op {
         "update" => of("old", columns.status, "0"),
         _ => "0".to_owned(),
     };
     [
-        of(row, columns.id, "null"),
+        of(row, columns.id, S::NIL),
         of(row, columns.status, "0"),
         was,
         of(row, columns.run, "null"),
@@ -341,8 +416,10 @@ mod tests {
         let task = client.create(draft).await.unwrap();
         task.pause().await.unwrap();
         let found: Vec<_> = read(&url, "t_").await.unwrap();
+        let of_task = |change: &&Change| !matches!(change.table, Table::Task | Table::Setting);
         let seen: Vec<_> = found
             .iter()
+            .filter(of_task)
             .map(|change| (change.table, change.op, change.task_status().unwrap()))
             .collect();
         assert_eq!(
@@ -354,5 +431,41 @@ mod tests {
             ]
         );
         assert!(found.iter().all(|change| change.id == task.id().0));
+    }
+
+    #[tokio::test]
+    async fn what_is_set_is_written_down_and_turns_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}?mode=rwc", folder.path().join("a.db").display());
+        let settings = peerwork::Settings::default().with_prefix("t_");
+        let database = peerwork::Database::connect_with(&url, settings)
+            .await
+            .unwrap();
+        let client = peerwork::Client::connect(database).await.unwrap();
+        install(&url, "t_").await.unwrap();
+        let draft = peerwork::Draft::<peerwork::Untyped>::of_kind("steps", &1);
+        client
+            .create(draft.user("ann").group("maths"))
+            .await
+            .unwrap();
+        client.user_in("maths", "ann").limit(2).await.unwrap();
+        let mut connection = connect(&url).await.unwrap();
+        sqlx::raw_sql("update t_setting set seq = seq + 1")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        client.user_in("maths", "ann").clear().await.unwrap();
+        let found = read(&url, "t_").await.unwrap();
+        let task = found.iter().find(|change| change.table == Table::Task);
+        assert_eq!(task.unwrap().parts(), Some(["maths", "ann", "steps"]));
+        let set: Vec<_> = found
+            .iter()
+            .filter(|change| change.table == Table::Setting)
+            .collect();
+        let ops: Vec<_> = set.iter().map(|change| change.op).collect();
+        assert_eq!(ops, [Op::Insert, Op::Delete]);
+        let [name, user, unsettled, spec] = set[0].parts().unwrap();
+        assert_eq!((name, user, unsettled), ("maths", "ann", ""));
+        assert!(spec.contains("\"max_running\":2"), "{spec}");
     }
 }

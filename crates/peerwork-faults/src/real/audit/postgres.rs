@@ -1,6 +1,25 @@
 //! The audit's triggers on PostgreSQL.
 
-use super::{COLUMNS, triggers, values};
+use super::{BETWEEN, COLUMNS, Part, SETTING_CHANGES, Spells, Table, triggers, values};
+
+struct Spelled;
+
+impl Spells for Spelled {
+    const NIL: &'static str = "'00000000-0000-0000-0000-000000000000'::uuid";
+
+    fn part(part: Part, row: &str) -> String {
+        match part {
+            Part::Bytes(column) => format!("left(convert_from({row}.{column}, 'UTF8'), 200)"),
+            Part::Text(column) => format!("{row}.{column}"),
+            Part::Id(column) => format!("replace({row}.{column}::text, '-', '')"),
+            Part::Number(column) => format!("coalesce({row}.{column}::text, '')"),
+        }
+    }
+
+    fn join(parts: Vec<String>) -> String {
+        parts.join(&format!(" || chr({}) || ", u32::from(BETWEEN)))
+    }
+}
 
 pub(super) fn statements(prefix: &str) -> Vec<String> {
     let mut all = vec![format!(
@@ -9,10 +28,15 @@ pub(super) fn statements(prefix: &str) -> Vec<String> {
          run_id uuid, node uuid, attempt bigint not null, failures bigint not null, crashes bigint not null, data text)"
     )];
     for (table, name, op, row) in triggers() {
-        let values = values(table, row, op, |data| match name {
-            "node" => data,
-            _ => format!("left(convert_from({data}, 'UTF8'), 200)"),
-        });
+        let values = values::<Spelled>(table, row, op);
+        let only_if = match (table, op) {
+            (Table::Setting, "update") => {
+                let changed = SETTING_CHANGES
+                    .map(|column| format!("old.{column} is distinct from new.{column}"));
+                format!("when ({}) ", changed.join(" or "))
+            }
+            _ => String::new(),
+        };
         let trigger = format!("{prefix}audit_{name}_{op}");
         all.push(format!(
             "create function {trigger}() returns trigger language plpgsql as $$ begin \
@@ -21,7 +45,7 @@ pub(super) fn statements(prefix: &str) -> Vec<String> {
              return null; end $$"
         ));
         all.push(format!(
-            "create trigger {trigger} after {op} on {prefix}{name} for each row execute function {trigger}()"
+            "create trigger {trigger} after {op} on {prefix}{name} for each row {only_if}execute function {trigger}()"
         ));
     }
     all

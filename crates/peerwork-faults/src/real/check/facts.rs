@@ -1,11 +1,11 @@
 //! The evidence, sorted by what the checks ask of it. All times are of the audit's clock.
 
-use super::Evidence;
+use super::{Evidence, held};
 use crate::real::audit::{Change, Op, Table};
 use crate::real::history::{Answer, FaultSort, Forgery, How, Want, What, Why};
 use crate::real::ledger::Effect;
 use crate::real::work::Manner;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
 /// A clock of the audit may be this coarse.
@@ -103,6 +103,10 @@ pub struct Facts<'a> {
     /// The steps that were acknowledged to tasks that write it.
     pub ledgered: Vec<Effect>,
     pub rested: bool,
+    /// From when on no fault came any more.
+    pub peace_us: Option<u64>,
+    /// Tasks that something was set for at some time: how soon they are claimed says nothing of nodes.
+    pub restrained: HashSet<Uuid>,
     /// When each process was last heard of.
     pub last_heard_us: HashMap<String, u64>,
 }
@@ -112,6 +116,7 @@ impl<'a> Facts<'a> {
         let mut facts = Facts {
             ttl_us: evidence.ttl_us,
             gap_us: evidence.gap_us,
+            restrained: held::restrained(&evidence.audit),
             ..Facts::default()
         };
         for history in &evidence.histories {
@@ -128,6 +133,7 @@ impl<'a> Facts<'a> {
         for change in &evidence.audit {
             match change.table {
                 Table::Node => facts.note_node(change),
+                Table::Task | Table::Setting => {}
                 _ => facts.tasks.entry(change.id).or_default().push(change),
             }
         }
@@ -257,7 +263,12 @@ impl<'a> Facts<'a> {
                 self.rested = true;
             }
             What::Drained { abandoned, .. } => self.abandoned += abandoned,
-            What::Up { .. } | What::Saving { .. } | What::Forging { .. } | What::Peace => {}
+            What::Up { .. }
+            | What::Saving { .. }
+            | What::Forging { .. }
+            | What::Setting { .. }
+            | What::Set { .. } => {}
+            What::Peace => self.peace_us = Some(at_us),
         }
     }
 

@@ -8,15 +8,21 @@
 mod ambiguous;
 mod deaths;
 mod facts;
+mod held;
+mod limits;
+#[cfg(test)]
+mod limits_tests;
 mod lives;
 mod poison;
 mod replay;
 #[cfg(test)]
 mod tests;
 mod times;
+mod utilisation;
 mod verdict;
 
 pub use times::Spread;
+pub use utilisation::Utilisation;
 pub use verdict::{Counters, Finding, Promise, Verdict};
 
 use super::audit::Change;
@@ -39,6 +45,8 @@ pub struct Evidence {
     pub ttl_us: u64,
     /// The longest time between two readings of a peer that still counts as watching it: two beats.
     pub gap_us: u64,
+    /// Whether groups are limited, filled and left alone, so that it can be told how much of their limits was used.
+    pub fills_limits: bool,
 }
 
 /// Judges a run.
@@ -50,6 +58,10 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     lives::check(&facts, &mut verdict);
     poison::check(&facts, &mut verdict);
     ambiguous::check(&facts, evidence, &mut verdict);
+    limits::check(evidence, &mut verdict);
     times::measure(&facts, &mut verdict);
+    if evidence.fills_limits {
+        verdict.utilisation = utilisation::measure(&facts, evidence);
+    }
     verdict
 }

@@ -246,6 +246,9 @@ impl Life<'_> {
                 _ => "rescue",
             });
         }
+        if facts.is_some_and(|facts| facts.told == Some(Why::Gate)) {
+            self.verdict.saw("stopped_by_a_gate");
+        }
         let is_drained = facts.is_some_and(|facts| facts.told == Some(Why::Drain));
         if is_drained && new.status == Status::Resuming {
             self.verdict.saw("drain_hand_over");
@@ -399,6 +402,6 @@ fn place(table: Table) -> Option<Place> {
         Table::Running => Some(Place::Running),
         Table::Parked => Some(Place::Parked),
         Table::Done => Some(Place::Done),
-        Table::Checkpoint | Table::Node => None,
+        Table::Checkpoint | Table::Node | Table::Task | Table::Setting => None,
     }
 }

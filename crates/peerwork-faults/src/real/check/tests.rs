@@ -172,6 +172,7 @@ impl Story {
             boot_to_day_us: 0,
             ttl_us: TTL_US,
             gap_us: TTL_US / 3,
+            fills_limits: false,
         })
     }
 }

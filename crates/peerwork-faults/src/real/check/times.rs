@@ -52,7 +52,8 @@ impl Times {
     fn add(&mut self, facts: &Facts<'_>, change: &Change, from_us: u64, until_us: u64) {
         let label = label(facts, change);
         let whose = format!("task {} on {label}, audit {}", change.id, change.seq);
-        let times = match is_disturbed(facts, label, from_us, until_us) {
+        let waits = facts.restrained.contains(&change.id);
+        let times = match waits || is_disturbed(facts, label, from_us, until_us) {
             true => &mut self.under_faults,
             false => &mut self.alone,
         };

@@ -1,6 +1,7 @@
 //! What a run came to: counters that must be zero with what was found, things that happened, times.
 
 use super::times::Spread;
+use super::utilisation::Utilisation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,13 +27,19 @@ pub enum Promise {
     PoisonsSpared,
     /// An effect that was made in a run's own transaction is there twice, or is not there though it was acknowledged.
     DoubleEffectsInTransaction,
+    /// A claim that raised what runs in the database above a limit in force.
+    LimitExcessDb,
+    /// A run that was counted in another group, or for another user or kind than its own, or not at all.
+    CountedElsewhere,
+    /// A claim behind a gate that was closed for everybody.
+    GatesPassed,
     /// A task that is not over although nothing stood in its way any more.
     StuckAfterHeal,
 }
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Lost,
         Self::IllegalTransitions,
         Self::FencedWritesAccepted,
@@ -42,6 +49,9 @@ impl Promise {
         Self::InnocentsFailed,
         Self::PoisonsSpared,
         Self::DoubleEffectsInTransaction,
+        Self::LimitExcessDb,
+        Self::CountedElsewhere,
+        Self::GatesPassed,
         Self::StuckAfterHeal,
     ];
 
@@ -57,6 +67,9 @@ impl Promise {
             Self::InnocentsFailed => "innocents_failed",
             Self::PoisonsSpared => "poisons_spared",
             Self::DoubleEffectsInTransaction => "double_effects_in_transaction",
+            Self::LimitExcessDb => "limit_excess_db",
+            Self::CountedElsewhere => "counted_elsewhere",
+            Self::GatesPassed => "gates_passed",
             Self::StuckAfterHeal => "stuck_after_heal",
         }
     }
@@ -87,6 +100,8 @@ pub struct Verdict {
     pub times: BTreeMap<String, Spread>,
     /// Whose the longest of them were, the longest first.
     pub slowest: BTreeMap<String, Vec<String>>,
+    /// How much of the limits was used, where a run is about that.
+    pub utilisation: Option<Utilisation>,
 }
 
 impl Verdict {
