@@ -64,7 +64,7 @@ pub struct Facts {
     pub line: Option<Line>,
     /// What is set for it, while nobody holds it and it is not over: for everything, its group, its user, both, its kind.
     pub scopes: Vec<ScopeFacts>,
-    /// The nodes that are not declared dead, and the one that holds it.
+    /// While a node holds it, that one, if its row is there; otherwise those that are not declared dead. None once it is over.
     pub nodes: Vec<NodeFacts>,
     /// The names of the kinds that these nodes have.
     pub kinds: Vec<(KindKey, Name)>,
