@@ -3,6 +3,7 @@
 use crate::place::Place;
 use async_trait::async_trait;
 use peerwork::Database;
+use peerwork_core::explain::Facts;
 use peerwork_core::{
     BeatAnswer, Bounds, KindKey, LaneLook, LaneView, Name, NodeId, OperationId, Pulse, Reach,
     Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
@@ -98,6 +99,7 @@ pass_on! {
     payload(id: TaskId, which: Payload) -> Option<Vec<u8>>;
     outputs(ids: Vec<TaskId>) -> Vec<Option<Vec<u8>>>;
     failures(id: TaskId) -> Vec<Failure>;
+    explain(id: TaskId) -> Option<Facts>;
     publish_kinds(kinds: Vec<(Name, Rules)>) -> ();
     kinds() -> Vec<KindRow>;
     register(card: NodeCard) -> ();

@@ -109,6 +109,8 @@ pub(crate) enum TaskCommand {
     List(ListArgs),
     /// Show one task
     Get(OneArgs),
+    /// Say why one task is not running, and when it starts where that can be computed
+    Explain(ExplainArgs),
     /// Run tasks now, whatever their due time is; failed ones go on from their checkpoint
     Run(SteerArgs),
     /// Pause tasks; running ones stop at their next checkpoint
@@ -166,6 +168,15 @@ pub(crate) struct OneArgs {
     /// Also its input, checkpoint and output
     #[arg(long)]
     pub payloads: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The task's id
+    pub id: TaskId,
+    /// As --output json
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

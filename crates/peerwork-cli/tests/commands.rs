@@ -395,3 +395,92 @@ async fn a_policy_is_chosen_shown_and_given_up() {
     assert!(!listed.err.contains("policy"), "{listed:?}");
     place.run("setting policy").await.assert_error(2, "--own");
 }
+
+#[tokio::test]
+async fn a_task_that_does_not_run_is_explained() {
+    let place = Place::new().await;
+    let draft = Draft::of_kind("encode", &()).user("ann").group("films");
+    let task = place.client.create(draft).await.unwrap();
+    let id = task.id();
+    let set = "setting set --group films --limit 0";
+    place.run(set).await.assert_done();
+    let gate = "setting gate --user ann --reason holidays --by bob --seconds 600";
+    place.run(gate).await.assert_done();
+
+    // One sentence about what binds most, and a line for each other cause.
+    let text = place.run(&format!("task explain {id}")).await;
+    let lines = text.assert_done().lines();
+    assert!(lines[0].starts_with("queued: no node is alive"), "{text:?}");
+    assert!(
+        lines[1].starts_with(r#"also: the gate of user "ann" is closed"#),
+        "{text:?}"
+    );
+    assert_eq!(
+        lines[2..],
+        [
+            r#"also: 0 of 0 run under the limit of group "films", and 0 tasks are ahead of it in its lane"#
+        ]
+    );
+    let told = place.run(&format!("task explain {id} --json")).await;
+    let told = &told.assert_done().json()[0];
+    assert_eq!(told["sentence"], lines[0]);
+    assert_eq!(
+        (&told["id"], &told["state"], &told["status"]),
+        (&json!(id), &json!("queued"), &json!("queued"))
+    );
+    let [no_node, gate, limit] = &told["causes"].as_array().unwrap()[..] else {
+        panic!("{told}");
+    };
+    assert_eq!(
+        (&no_node["cause"], &no_node["kind"], &no_node["live_nodes"]),
+        (&json!("no_node"), &json!("encode"), &json!(0))
+    );
+    assert_eq!(gate["cause"], "gate");
+    assert_eq!(
+        gate["scope"],
+        json!({"group": null, "user": "ann", "kind": null})
+    );
+    assert_eq!(gate["gate"]["reason"], "holidays");
+    assert_eq!(gate["gate"]["by"], "bob");
+    assert_eq!((&limit["limit"], &limit["running"]), (&json!(0), &json!(0)));
+    assert_eq!(limit["ahead"], json!({"n": 0, "at_least": false}));
+    assert_eq!(
+        told["starts"],
+        json!(null),
+        "nobody knows when a node comes"
+    );
+
+    // Who acts for a user learns no names of others, and nothing of others' tasks.
+    let anns = place.run(&format!("task explain {id} --as-user ann -o json"));
+    let anns = anns.await;
+    assert!(!anns.assert_done().out.contains("bob"), "{anns:?}");
+    let bobs = place.run(&format!("task explain {id} --as-user bob")).await;
+    bobs.assert_error(3, "does not exist");
+    let nobody = "task explain 00000000-0000-7000-8000-000000000000";
+    place.run(nobody).await.assert_error(3, "does not exist");
+}
+
+#[tokio::test]
+async fn a_start_that_can_be_foretold_is_foretold() {
+    let place = Place::new().await;
+    let node = place.node().await;
+    let draft = Hold::task(()).start_in(std::time::Duration::from_secs(3_600));
+    let task = place.client.create(draft).await.unwrap();
+    let explain = format!("task explain {} -o json", task.id());
+    let told = &place.run(&explain).await.assert_done().json()[0];
+    assert_eq!(told["causes"][0]["cause"], "due");
+    let due = &told["causes"][0]["at"];
+    assert_eq!(
+        told["starts"],
+        json!({"earliest": due, "basis": "due", "ahead": null})
+    );
+    task.run().await.unwrap();
+    task.until(State::Running).await.unwrap();
+    let told = &place.run(&explain).await.assert_done().json()[0];
+    let running = &told["causes"][0];
+    assert_eq!(
+        (&running["cause"], &running["node"], &running["node_state"]),
+        (&json!("running"), &json!(node.id()), &json!("alive"))
+    );
+    node.drain().await;
+}

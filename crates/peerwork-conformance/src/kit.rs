@@ -165,7 +165,7 @@ impl Fixture {
         id
     }
 
-    /// Registers a node.
+    /// Registers a node that has [`KIND`].
     pub async fn node(&self) -> NodeId {
         let id = fresh_node();
         let card = NodeCard {
@@ -173,6 +173,7 @@ impl Fixture {
             label: "a node".to_owned(),
             ttl_ms: 15_000,
             slots: 4,
+            kinds: vec![KindKey::new(&name(KIND))],
         };
         self.store.register(card).await.expect("register");
         id

@@ -225,6 +225,7 @@ fn card(id: NodeId) -> NodeCard {
         label: "a node".to_owned(),
         ttl_ms: 15_000,
         slots: 4,
+        kinds: Vec::new(),
     }
 }
 

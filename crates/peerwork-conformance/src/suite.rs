@@ -110,6 +110,16 @@ macro_rules! suite {
                 a_repeated_end_is_known_until_the_next_claim
                 what_others_have_ended_is_no_repetition
             }
+            explain {
+                a_task_that_is_not_there_is_not_explained
+                what_is_ahead_in_line_is_what_is_claimed_before
+                what_is_ahead_is_counted_up_to_a_bound
+                what_is_set_for_a_task_is_told_with_what_runs_under_it
+                nodes_tell_their_kinds_and_what_they_run
+                a_held_task_tells_of_its_node_alone
+                a_waiting_parent_tells_how_many_children_are_over
+                every_status_can_be_explained
+            }
             fence {
                 ga_01_a_save_of_a_superseded_run_changes_nothing
                 ga_02_an_end_of_a_superseded_run_changes_nothing

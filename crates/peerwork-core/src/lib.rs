@@ -16,6 +16,7 @@
 //! | how many tasks a node may claim | [`Credits`] |
 //! | how many nodes may follow one wake-up | [`crowd`] |
 //! | what is limited or gated, and what follows for a claim | [`Setting`], [`Rooms`], [`LimitBook`] |
+//! | why a task is not running | [`explain`] |
 //! | which lanes go next | [`Policy`], [`policy`] |
 //! | what a policy would do with a workload | [`simulate`] |
 //! | how often something costly is asked | [`Pace`] |
@@ -28,6 +29,7 @@ mod credits;
 pub mod crowd;
 mod decide;
 mod dice;
+pub mod explain;
 mod frontier;
 mod ids;
 mod lane;

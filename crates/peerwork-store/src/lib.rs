@@ -11,6 +11,7 @@
 
 mod config;
 mod error;
+mod explain;
 mod filter;
 mod hint;
 mod memory;

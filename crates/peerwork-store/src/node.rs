@@ -13,6 +13,8 @@ pub struct NodeCard {
     pub ttl_ms: u64,
     /// The slots for runs, for people.
     pub slots: u32,
+    /// Its kinds, for people: see [`Store::explain`](crate::Store::explain).
+    pub kinds: Vec<KindKey>,
 }
 
 /// A node's row.

@@ -2,6 +2,7 @@
 
 use crate::*;
 use async_trait::async_trait;
+use peerwork_core::explain::Facts;
 use peerwork_core::{
     BeatAnswer, Bounds, Event, KindKey, LaneLook, LaneView, Name, NodeId, OperationId, Pulse,
     Reach, Refused, Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
@@ -178,6 +179,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// The last failures of a task, oldest first, at most [`ERRORS_KEPT_MAX`](peerwork_core::ERRORS_KEPT_MAX).
     async fn failures(&self, id: TaskId) -> Result<Vec<Failure>>;
+
+    /// What there is around a task that may keep it from running: [`explain`](peerwork_core::explain::explain) says which of it does. None if
+    /// there is no such task, nor was within the last day.
+    ///
+    /// For people: some ten short statements, one after the other, so that what they tell may be milliseconds apart. What is ahead of
+    /// it in line is counted up to [`AHEAD_MAX`](peerwork_core::explain::AHEAD_MAX), lanes up to
+    /// [`LANES_MAX`](peerwork_core::explain::LANES_MAX).
+    async fn explain(&self, id: TaskId) -> Result<Option<Facts>>;
 
     // --- nodes --------------------------------------------------------------------------------------------------
 

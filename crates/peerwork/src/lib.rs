@@ -39,7 +39,7 @@ pub use peerwork_core::{
     Dice, Fifo, Gate, Grant, LaneId, LaneView, Lanes, LeaseTimes, Name, NodeId, OnExhausted,
     OnNodeDeath, OnPauseDeadline, OnUnreachable, OperationId, Policy, Ramp, Rank, Rate, Refused,
     Retry, Rules, RunId, Scope, Setting, SettingChange, State, Status, Task, TaskId, Timestamp,
-    policy, simulate,
+    Work, explain, policy, simulate,
 };
 pub use peerwork_store::{
     Config, Cursor, Failure, KindRow, NodeRow, Options, Page, Progress, SettingRow, Tally,

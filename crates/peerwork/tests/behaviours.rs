@@ -7,6 +7,7 @@ mod kit;
 
 mod bad_input;
 mod commit;
+mod explain;
 mod ga;
 mod limits;
 mod original;

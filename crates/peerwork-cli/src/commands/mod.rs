@@ -1,5 +1,6 @@
 //! The commands, one file each: what is asked of the library, and what is printed of its answer.
 
+mod explain;
 mod get;
 mod list;
 mod migrate;
@@ -86,6 +87,7 @@ async fn task(
     match args.command {
         TaskCommand::List(args) => list::run(&client, args, output).await,
         TaskCommand::Get(args) => get::run(&client, args, output).await,
+        TaskCommand::Explain(args) => explain::run(&client, args, output).await,
         TaskCommand::Run(args) => steer::run(&client, args, Steer::Run, output).await,
         TaskCommand::Pause(args) => steer::run(&client, args, Steer::Pause, output).await,
         TaskCommand::Resume(args) => steer::run(&client, args, Steer::Resume, output).await,

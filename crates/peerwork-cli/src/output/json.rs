@@ -1,7 +1,8 @@
 //! The JSON lines. Their fields are stable: new ones may come, none goes or changes its meaning.
 
+use peerwork::explain::Health;
 use peerwork::{
-    Failure, NodeRow, Rate, Scope, SettingRow, Status, Tally, TaskId, TaskRecord, Timestamp,
+    Failure, Gate, NodeRow, Rate, Scope, SettingRow, Status, Tally, TaskId, TaskRecord, Timestamp,
 };
 use serde::Serialize;
 
@@ -62,7 +63,7 @@ impl<'a> TaskLine<'a> {
     }
 }
 
-fn time(at: Option<Timestamp>) -> Option<String> {
+pub(super) fn time(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
@@ -82,7 +83,7 @@ pub(crate) struct SettingLine<'a> {
 
 /// A gate that is closed.
 #[derive(Serialize)]
-struct GateField<'a> {
+pub(super) struct GateField<'a> {
     reason: &'a str,
     by: Option<&'a str>,
     since: String,
@@ -90,27 +91,48 @@ struct GateField<'a> {
     pausing: bool,
 }
 
-impl<'a> SettingLine<'a> {
-    pub fn new(row: &'a SettingRow, now: Timestamp) -> Self {
-        let (group, user, kind) = match &row.scope {
-            Scope::Everything => (None, None, None),
-            Scope::Group(group) => (Some(group), None, None),
-            Scope::User(user) => (None, Some(user), None),
-            Scope::UserIn { group, user } => (Some(group), Some(user), None),
-            Scope::Kind(kind) => (None, None, Some(kind)),
-        };
-        let setting = &row.setting;
-        let gate = setting.closed(now).map(|gate| GateField {
+impl<'a> GateField<'a> {
+    pub fn new(gate: &'a Gate) -> Self {
+        Self {
             reason: &gate.reason,
             by: gate.by.as_deref(),
             since: gate.since.to_string(),
             until: time(gate.until),
             pausing: gate.pauses,
-        });
+        }
+    }
+}
+
+/// What something is set for; all null: for everything.
+#[derive(Serialize)]
+pub(super) struct ScopeField<'a> {
+    pub group: Option<&'a str>,
+    pub user: Option<&'a str>,
+    pub kind: Option<&'a str>,
+}
+
+impl<'a> ScopeField<'a> {
+    pub fn new(scope: &'a Scope) -> Self {
+        let (group, user, kind) = match scope {
+            Scope::Everything => (None, None, None),
+            Scope::Group(group) => (Some(group.as_str()), None, None),
+            Scope::User(user) => (None, Some(user.as_str()), None),
+            Scope::UserIn { group, user } => (Some(group.as_str()), Some(user.as_str()), None),
+            Scope::Kind(kind) => (None, None, Some(kind.as_str())),
+        };
+        Self { group, user, kind }
+    }
+}
+
+impl<'a> SettingLine<'a> {
+    pub fn new(row: &'a SettingRow, now: Timestamp) -> Self {
+        let ScopeField { group, user, kind } = ScopeField::new(&row.scope);
+        let setting = &row.setting;
+        let gate = setting.closed(now).map(GateField::new);
         Self {
-            group: group.map(|name| name.as_str()),
-            user: user.map(|name| name.as_str()),
-            kind: kind.map(|name| name.as_str()),
+            group,
+            user,
+            kind,
             limit: setting.max_running,
             limit_per_node: setting.max_running_per_node,
             starts_per_second: setting.starts.map(starts_per_second),
@@ -230,6 +252,15 @@ pub(crate) fn node_state(node: &NodeRow, now: Timestamp) -> &'static str {
         (true, true) => "alive",
         (true, false) => "late",
         (false, _) => "dead",
+    }
+}
+
+/// The same of a node that holds a task.
+pub(super) fn node_health(health: Health) -> &'static str {
+    match health {
+        Health::Live => "alive",
+        Health::Late => "late",
+        Health::Dead => "dead",
     }
 }
 

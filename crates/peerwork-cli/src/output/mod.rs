@@ -1,5 +1,6 @@
 //! What commands print: text for people, or one JSON object a line.
 
+pub(crate) mod explain;
 pub(crate) mod json;
 pub(crate) mod text;
 

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod create;
 pub mod deletion;
 pub mod ends;
+pub mod explain;
 pub mod fence;
 pub mod hints;
 pub mod limits;

@@ -28,6 +28,7 @@ pub async fn a_node_registers_with_a_lease(f: &Fixture) {
         label: "host 1".to_owned(),
         ttl_ms: 3_000,
         slots: 7,
+        kinds: Vec::new(),
     };
     f.store.register(card).await.expect("register");
     let wanted = NodeRow {
@@ -55,6 +56,7 @@ pub async fn ga_45_registering_again_changes_nothing(f: &Fixture) {
         label: "other".to_owned(),
         ttl_ms: 99_000,
         slots: 99,
+        kinds: Vec::new(),
     };
     f.store.register(again()).await.expect("register");
     assert_eq!(row(f, node).await, before);

@@ -245,6 +245,7 @@ pub async fn ga_48_labels_are_kept_as_they_are(f: &Fixture) {
             label: label.as_str().to_owned(),
             ttl_ms: 3_000,
             slots: 1,
+            kinds: Vec::new(),
         };
         let id = card.id;
         f.store.register(card).await.expect("register");

@@ -288,6 +288,11 @@ impl<'a> Duel<'a> {
             label: format!("node {slots}"),
             ttl_ms: 15_000,
             slots,
+            kinds: behaviours::steer::kinds()
+                .iter()
+                .take(slots as usize % 5)
+                .map(|(kind, _)| KindKey::new(kind))
+                .collect(),
         };
         same("register", both!(self, register(card)));
     }
@@ -411,6 +416,7 @@ impl<'a> Duel<'a> {
                 same("payload", both!(self, payload(*id, which)));
             }
             same("failures", both!(self, failures(*id)));
+            same("explain", both!(self, explain(*id)));
         }
         same("outputs", both!(self, outputs(self.tasks)));
     }

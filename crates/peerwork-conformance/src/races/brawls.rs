@@ -229,6 +229,7 @@ impl Racer {
             label: String::new(),
             ttl_ms: 15_000,
             slots: 4,
+            kinds: Vec::new(),
         };
         self.store.register(card).await.expect("register");
         id

@@ -115,6 +115,7 @@ pub async fn ga_24_racing_claims_never_exceed_a_limit(f: &Fixture) {
                         label: "the next one".to_owned(),
                         ttl_ms: 15_000,
                         slots: 4,
+                        kinds: Vec::new(),
                     };
                     store.register(card).await.expect("register");
                     continue;

@@ -79,7 +79,13 @@ impl Rate {
 
     /// When there is room for one, from `now` on.
     pub fn next_at(self, full_at: Timestamp, now: Timestamp) -> Timestamp {
-        let at_ns = self.base_ns(full_at, now) + self.interval_ns() - self.capacity_ns();
+        self.nth_at(full_at, now, 1)
+    }
+
+    /// When there has been room for `starts` of them, one by one, from `now` on.
+    pub fn nth_at(self, full_at: Timestamp, now: Timestamp, starts: u64) -> Timestamp {
+        let starts_ns = i128::from(starts) * self.interval_ns();
+        let at_ns = self.base_ns(full_at, now) + starts_ns - self.capacity_ns();
         Timestamp(i64::try_from((at_ns + 999) / 1_000).unwrap_or(i64::MAX)).max(now)
     }
 
@@ -140,6 +146,20 @@ mod tests {
         let full_at = rate.take(NEVER, NOW.plus_ms(3_600_000), 4);
         assert_eq!(rate.room(full_at, NOW), 0);
         assert_eq!(rate.next_at(full_at, NOW), NOW.plus_ms(500));
+    }
+
+    #[test]
+    fn the_nth_start_is_that_of_one_who_takes_each_as_soon_as_it_is_there() {
+        let rate = Rate::per_second(3.0, 2).unwrap();
+        let full_at = rate.take(NEVER, NOW, 1);
+        let (mut at, mut bucket) = (NOW, full_at);
+        for n in 1..=7 {
+            at = rate.next_at(bucket, at);
+            bucket = rate.take(bucket, at, 1);
+            // Each step rounds up by less than a microsecond.
+            let late_us = at.0 - rate.nth_at(full_at, NOW, n).0;
+            assert!((0..=n as i64).contains(&late_us), "start {n}: {late_us} µs");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::limits;
 use super::watching::Watching;
 use async_trait::async_trait;
 use peerwork::{Env, Machine};
+use peerwork_core::explain::Facts;
 use peerwork_core::{
     BeatAnswer, Bounds, KindKey, LaneLook, LaneView, Name, NodeId, OperationId, Pulse, Reach,
     Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
@@ -341,6 +342,10 @@ impl Store for FaultyStore {
 
     async fn failures(&self, id: TaskId) -> Result<Vec<Failure>> {
         call!(self, "failures", me => me.inner.failures(id))
+    }
+
+    async fn explain(&self, id: TaskId) -> Result<Option<Facts>> {
+        call!(self, "explain", me => me.inner.explain(id))
     }
 
     async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()> {

@@ -34,6 +34,12 @@ impl Configured {
         }
     }
 
+    /// What is set for a scope, and when its bucket is full again.
+    pub fn of(&self, scope: &Scope) -> Option<(Setting, Timestamp)> {
+        let row = self.settings.get(&scope.key())?;
+        Some((row.setting.clone(), row.full_at))
+    }
+
     pub fn set(
         &mut self,
         scope: &Scope,
@@ -118,20 +124,15 @@ impl Data {
     }
 
     /// How many tasks run that a scope's limit counts.
-    fn running(&self, scope: &Scope) -> u64 {
+    pub fn running(&self, scope: &Scope) -> u64 {
         let rows = self.table.rows.values();
-        let is_counted = |row: &&super::table::Row| {
-            let status = row.task.status;
-            let is_its = match scope {
-                Scope::Everything => true,
-                Scope::Group(group) => row.group == *group,
-                Scope::User(user) => row.user == *user,
-                Scope::UserIn { group, user } => row.group == *group && row.user == *user,
-                Scope::Kind(kind) => row.kind == *kind,
-            };
-            status.is_held() && status.work() == Work::Run && is_its
-        };
-        rows.filter(is_counted).count() as u64
+        rows.filter(|row| counts(row, scope)).count() as u64
+    }
+
+    /// How many of them run on one node.
+    pub fn running_on(&self, node: NodeId, scope: &Scope) -> u64 {
+        let held = self.table.held(node).map(|id| &self.table.rows[id]);
+        held.filter(|row| counts(row, scope)).count() as u64
     }
 
     pub fn claim_within(&mut self, claim: &Claim, bounds: &Bounds, now: Timestamp) -> ClaimAnswer {
@@ -176,4 +177,16 @@ impl Data {
             is_stale: false,
         }
     }
+}
+
+fn counts(row: &super::table::Row, scope: &Scope) -> bool {
+    let status = row.task.status;
+    let is_its = match scope {
+        Scope::Everything => true,
+        Scope::Group(group) => row.group == *group,
+        Scope::User(user) => row.user == *user,
+        Scope::UserIn { group, user } => row.group == *group && row.user == *user,
+        Scope::Kind(kind) => row.kind == *kind,
+    };
+    status.is_held() && status.work() == Work::Run && is_its
 }

@@ -33,6 +33,7 @@ pub(super) struct Operation {
 #[derive(Clone)]
 pub(super) struct NodeEntry {
     pub row: NodeRow,
+    pub kinds: Vec<KindKey>,
     pub died_at: Option<Timestamp>,
 }
 

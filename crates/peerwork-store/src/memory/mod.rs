@@ -6,6 +6,7 @@
 mod bounds;
 mod config;
 mod data;
+mod explain;
 mod snapshot;
 mod table;
 
@@ -14,6 +15,7 @@ use crate::*;
 use async_trait::async_trait;
 use bounds::{bounded, bounded_payload};
 use data::{Data, NodeEntry};
+use peerwork_core::explain::Facts;
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneLook, LaneView, Name,
     NodeId, OperationId, PAGE_MAX, Place, Pulse, Rank, Reach, Rules, RunId, Scope, ScopeKey,
@@ -231,6 +233,10 @@ impl Store for MemoryStore {
             .unwrap_or_default())
     }
 
+    async fn explain(&self, id: TaskId) -> Result<Option<Facts>> {
+        Ok(self.data().explain(id, self.time()))
+    }
+
     async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()> {
         bounded(&kinds)?;
         let mut data = self.data();
@@ -258,10 +264,11 @@ impl Store for MemoryStore {
             slots: card.slots,
             held: 0,
         };
-        self.data()
-            .nodes
-            .entry(card.id)
-            .or_insert(NodeEntry { row, died_at: None });
+        self.data().nodes.entry(card.id).or_insert(NodeEntry {
+            row,
+            kinds: card.kinds,
+            died_at: None,
+        });
         Ok(())
     }
 

@@ -41,7 +41,7 @@ fn column(sort: ScopeSort) -> Option<&'static str> {
 }
 
 /// The statuses in which a task counts: those in which a node holds it to run it.
-fn counted() -> impl Iterator<Item = u8> {
+pub(crate) fn counted() -> impl Iterator<Item = u8> {
     let counts = |status: &Status| status.is_held() && status.work() == Work::Run;
     Status::ALL.into_iter().filter(counts).map(Status::code)
 }

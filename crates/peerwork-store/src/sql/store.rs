@@ -9,6 +9,7 @@ use super::ops::claim_within::{TakeWithin, claim_within};
 use super::ops::config::{ReadConfig, ReadFull, SetPolicy, SetScope, Settle};
 use super::ops::create::Create;
 use super::ops::end::{EndRuns, end_all};
+use super::ops::explain::Explain;
 use super::ops::glance::Look;
 use super::ops::lanes::{Heads, Lanes, RunningElsewhere};
 use super::ops::list::List;
@@ -22,6 +23,7 @@ use super::schema::{self, MigrationStatus};
 use super::tx::Tx;
 use crate::*;
 use async_trait::async_trait;
+use peerwork_core::explain::Facts;
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, Bounds, KindKey, LaneLook, LaneView, Name, NodeId, OperationId,
     PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, ScopeKey, SettingChange,
@@ -215,6 +217,10 @@ impl Store for SqlStore {
 
     async fn failures(&self, id: TaskId) -> Result<Vec<Failure>> {
         self.engine.read(Failures { id }).await
+    }
+
+    async fn explain(&self, id: TaskId) -> Result<Option<Facts>> {
+        self.engine.read(Explain { id }).await
     }
 
     async fn publish_kinds(&self, kinds: Vec<(Name, Rules)>) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{Client, TaskWatch};
 use crate::{Error, Result, TaskKind, Untyped, payload};
+use peerwork_core::explain::Explanation;
 use peerwork_core::{Name, OperationId, Refused, State, Status, TaskId};
 use peerwork_store::{Failure, Payload, Steered, TaskRecord, Wish};
 use serde::de::DeserializeOwned;
@@ -79,6 +80,14 @@ impl<H: TaskKind> TaskHandle<H> {
     /// See [`TaskHandle`].
     pub async fn get(&self) -> Result<TaskRecord> {
         self.client.record(self.id).await
+    }
+
+    /// Why it is not running: see [`Client::explain`].
+    ///
+    /// # Errors
+    /// See [`TaskHandle`].
+    pub async fn explain(&self) -> Result<Explanation> {
+        self.client.explain(self.id).await
     }
 
     /// Runs it now, whatever its due time is; a failed one goes on from its checkpoint.

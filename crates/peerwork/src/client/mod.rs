@@ -14,6 +14,7 @@ use crate::batch::Batcher;
 use crate::hub::{Hub, News};
 use crate::{Database, Draft, Env, Error, Result, TaskKind, Untyped};
 use futures_util::{StreamExt, TryStreamExt};
+use peerwork_core::explain::{Explanation, explain};
 use peerwork_core::{BATCH_BYTES_MAX, BATCH_MAX, Name, OperationId, TaskId, Timestamp};
 use peerwork_store::{
     Created, Filter, Hint, KindRow, NewTask, NodeRow, Steered, Store, TaskRecord, Wish,
@@ -348,6 +349,25 @@ impl Client {
     /// If the database cannot be asked.
     pub async fn now(&self) -> Result<Timestamp> {
         Ok(self.inner.store.now().await?)
+    }
+
+    /// Why a task is not running: everything that keeps it from it, the most binding first, and when it starts at the earliest where that
+    /// can be computed. Its text is one sentence. A task that runs or is over is explained, too; a deleted one for a day.
+    ///
+    /// A client that is limited to one user's tasks does not learn who has closed a gate, unless it was that user.
+    ///
+    /// Some ten short statements; for people, not for loops.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) if there is no such task or it is another user's.
+    pub async fn explain(&self, id: TaskId) -> Result<Explanation> {
+        let facts = self.inner.store.explain(id).await?;
+        let facts = match (facts, &self.user) {
+            (Some(facts), None) => facts,
+            (Some(facts), Some(user)) if facts.user == *user => facts.for_eyes_of(user),
+            (Some(_) | None, _) => return Err(Error::not_found(id)),
+        };
+        Ok(explain(&facts))
     }
 
     pub(crate) fn scope(&self) -> Filter {

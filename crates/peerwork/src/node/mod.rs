@@ -261,6 +261,7 @@ impl NodeBuilder {
             label: self.label.unwrap_or_else(default_label),
             ttl_ms: times.ttl_ms,
             slots: u32::try_from(self.slots).unwrap_or(u32::MAX),
+            kinds: self.registry.keys(),
         };
         let sent = self.env.now();
         store.register(card.clone()).await?;

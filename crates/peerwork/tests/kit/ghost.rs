@@ -37,6 +37,7 @@ impl Ghost {
             label: "ghost".to_owned(),
             ttl_ms,
             slots: 1,
+            kinds: puppets(),
         };
         store.register(card.clone()).await.expect("register");
         Self { id: card.id, store }

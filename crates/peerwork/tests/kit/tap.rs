@@ -5,6 +5,7 @@ use peerwork::{
     Cursor, Database, Failure, KindRow, LaneView, NodeId, NodeRow, Page, Rules, RunId, Status,
     TaskId, TaskRecord, Timestamp,
 };
+use peerwork_core::explain::Facts;
 use peerwork_core::{
     BeatAnswer, Bounds, KindKey, LaneLook, Name, OperationId, Pulse, Reach, Scope, ScopeKey,
     SettingChange,
@@ -219,6 +220,7 @@ pass_on! {
     payload(id: TaskId, which: Payload) -> Option<Vec<u8>>;
     outputs(ids: Vec<TaskId>) -> Vec<Option<Vec<u8>>>;
     failures(id: TaskId) -> Vec<Failure>;
+    explain(id: TaskId) -> Option<Facts>;
     publish_kinds(kinds: Vec<(Name, Rules)>) -> ();
     kinds() -> Vec<KindRow>;
     register(card: NodeCard) -> ();

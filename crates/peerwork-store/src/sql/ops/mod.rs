@@ -8,6 +8,7 @@ pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod end;
+pub(crate) mod explain;
 pub(crate) mod failures;
 pub(crate) mod finish;
 pub(crate) mod glance;

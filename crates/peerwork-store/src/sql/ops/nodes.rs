@@ -3,6 +3,7 @@
 use crate::sql::dialect::Dialect;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
+use crate::sql::ops::explain::kinds_text;
 use crate::sql::rows::{Column, Table, parse_rules};
 use crate::sql::settings::Database;
 use crate::sql::tx::{Bulk, OnDuplicate, Tx};
@@ -21,6 +22,7 @@ static NODE: Table = Table {
         Column("lease_until", Sort::Int),
         Column("alive", Sort::Int),
         Column("slots", Sort::Int),
+        Column("kinds", Sort::Text),
     ],
 };
 
@@ -114,6 +116,7 @@ impl Operation for Register {
             now.plus_ms(card.ttl_ms).into(),
             true.into(),
             card.slots.into(),
+            kinds_text(&card.kinds).into(),
         ]);
         // A row that is there stays as it is: one that was declared dead never lives again.
         let keep = OnDuplicate::Do {

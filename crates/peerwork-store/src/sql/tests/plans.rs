@@ -67,6 +67,8 @@ const ALL_OF_IT: &str = "all that it reads is what is asked for";
 const SETTINGS_ARE_FEW: &str =
     "there are only so many settings, and they are read or changed once in a while";
 
+const COUNTED: &str = "what is counted of a range, up to a bound";
+
 const LIST: &str = "the list that the statement was handed";
 
 const MEANT: &[Meant] = &[
@@ -79,6 +81,12 @@ const MEANT: &[Meant] = &[
     ),
     always(
         MySql,
+        "explain",
+        "DERIVED: index of peerwork_ready by PRIMARY",
+        STEPS,
+    ),
+    always(
+        MySql,
         "sweep",
         "DERIVED: index of peerwork_running by peerwork_running_node",
         STEPS,
@@ -86,6 +94,12 @@ const MEANT: &[Meant] = &[
     always(
         Postgres,
         "lanes",
+        "Index Only Scan using peerwork_ready_pkey on peerwork_ready",
+        FIRST,
+    ),
+    always(
+        Postgres,
+        "explain",
         "Index Only Scan using peerwork_ready_pkey on peerwork_ready",
         FIRST,
     ),
@@ -186,6 +200,8 @@ const MEANT: &[Meant] = &[
     ),
     always(Sqlite, "running elsewhere", "SCAN r", ALL_OF_IT),
     always(Sqlite, "running elsewhere", "SCAN x", ALL_OF_IT),
+    always(Sqlite, "explain", "SCAN l", STEPS),
+    always(Sqlite, "explain", "SCAN a", COUNTED),
     always(
         Sqlite,
         "heads",
@@ -256,6 +272,7 @@ const MEANT: &[Meant] = &[
     while_empty("list", "ALL of t by "),
     while_empty("list", "index of f by PRIMARY"),
     while_empty("get", "index of f by PRIMARY"),
+    while_empty("explain", "index of f by PRIMARY"),
     while_empty("sweep", "index of peerwork_running by PRIMARY"),
 ];
 

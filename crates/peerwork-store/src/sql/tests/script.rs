@@ -15,6 +15,7 @@ use crate::sql::ops::commit::{Fence, ReadStanding, Standing, pass};
 use crate::sql::ops::config::{ReadConfig, ReadFull, SetPolicy, SetScope, Settle};
 use crate::sql::ops::create::Create;
 use crate::sql::ops::end::EndRuns;
+use crate::sql::ops::explain::Explain;
 use crate::sql::ops::finish::Finish;
 use crate::sql::ops::glance::Look;
 use crate::sql::ops::lanes::{Heads, Lanes, RunningElsewhere};
@@ -165,6 +166,7 @@ pub(super) fn card(id: NodeId) -> NodeCard {
         label: "a node".to_owned(),
         ttl_ms: 15_000,
         slots: 4,
+        kinds: vec![KindKey::new(&name("plain"))],
     }
 }
 
@@ -381,6 +383,14 @@ async fn look(stage: &mut Stage) {
     };
     stage.read("list all", all).await;
     let (node, limit) = (NODE, 10);
+    let told = stage.read("explain: waits for children", Explain { id: id(4) });
+    let children = told.await.expect("it is there").children;
+    assert_eq!(
+        children.map(|children| (children.over, children.of)),
+        Some((1, 1))
+    );
+    let told = stage.read("explain: held", Explain { id: id(3) }).await;
+    assert_eq!(told.expect("it is there").nodes[0].id, NODE);
     let held = stage.read("what a node holds", HeldRuns { node, limit });
     let runs = held.await;
     assert_eq!(runs.len(), 2);
@@ -467,6 +477,11 @@ async fn limit(stage: &mut Stage) {
     let keys = vec![group.key(), lane.key(), kind.key()];
     let full = stage.read("look at limits", ReadFull { keys }).await;
     assert_eq!(full.len(), 3);
+    let waits = id(if taken[0] == id(7) { 8 } else { 7 });
+    let told = stage.read("explain: in line", Explain { id: waits }).await;
+    let told = told.expect("it is there");
+    let running: Vec<_> = told.scopes.iter().map(|scope| scope.running).collect();
+    assert_eq!((running, told.nodes.len()), (vec![1, 1, 1], 1));
     let wish = Wish::MoveTo(name("physics"));
     let moved = stage
         .steer("steer: move a running task", taken[0], wish)

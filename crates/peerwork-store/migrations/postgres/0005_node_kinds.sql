@@ -1,0 +1,2 @@
+-- The kinds that a node has, by their keys, as JSON; null from nodes of earlier versions, which do not tell.
+alter table {schema}{prefix}node add column kinds text;
