@@ -8,9 +8,10 @@ use peerwork_core::{
     Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::{
-    Applied, Claim, Claimed, Config, Created, Cursor, Depth, End, Ended, Failure, Filter, Glance,
-    Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result, Save, Saved,
-    SqlStore, Steered, Store, Swept, Tally, TaskRecord, Wish, Within,
+    Applied, Claim, ClaimThese, Claimed, Config, Created, Cursor, Depth, End, Ended, Failure,
+    Filter, Glance, Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Offer, Page, Payload,
+    Promoted, Result, Save, Saved, Sought, SqlStore, Steered, Store, Swept, Tally, TaskRecord,
+    Wish, Within,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -93,6 +94,8 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     lanes(kinds: Vec<KindKey>, limit: usize) -> Vec<LaneView>;
     claim_within(claim: Claim, bounds: Bounds) -> Within;
+    claim_these(claim: ClaimThese, bounds: Bounds) -> Within;
+    offers(sought: Sought, limit: usize) -> Vec<Offer>;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

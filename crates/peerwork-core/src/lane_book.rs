@@ -276,6 +276,18 @@ impl LaneBook {
         });
     }
 
+    /// Tasks of these lanes were taken by their ids, each of any place in its lane. What is left there is not known by that, nor from
+    /// where on to claim it.
+    pub fn took(&mut self, lanes: impl Iterator<Item = LaneId>) {
+        for lane in lanes {
+            self.asked_heads = false;
+            self.is_fruitful = true;
+            if let Some(left) = self.announced.get_mut(&lane) {
+                *left = left.saturating_sub(1);
+            }
+        }
+    }
+
     /// A claim has failed, and perhaps been carried out: nothing is known any more.
     pub fn claim_failed(&mut self) {
         self.cleanups.clear();

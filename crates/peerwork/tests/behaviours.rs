@@ -10,4 +10,5 @@ mod commit;
 mod ga;
 mod limits;
 mod original;
+mod queues;
 mod steering;

@@ -6,6 +6,7 @@
 mod bounds;
 mod config;
 mod data;
+mod offers;
 mod snapshot;
 mod table;
 
@@ -395,6 +396,22 @@ impl Store for MemoryStore {
         claim.sort();
         let (now, mut data) = (self.time(), self.data());
         Ok(data.claim_within(&claim, &bounds, now))
+    }
+
+    async fn claim_these(&self, claim: ClaimThese, bounds: Bounds) -> Result<Within> {
+        bounded(&claim.tasks)?;
+        let (now, mut data) = (self.time(), self.data());
+        Ok(data.claim_these(&claim, &bounds, now))
+    }
+
+    async fn offers(&self, sought: Sought, limit: usize) -> Result<Vec<Offer>> {
+        let limit = limit.clamp(1, BATCH_MAX);
+        match &sought {
+            Sought::After(_) => {}
+            Sought::First { lanes, .. } => bounded(lanes)?,
+            Sought::These(ids) => bounded(ids)?,
+        }
+        Ok(self.data().offers(sought, limit))
     }
 
     async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {

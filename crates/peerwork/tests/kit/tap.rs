@@ -9,9 +9,9 @@ use peerwork_core::{
     BeatAnswer, Bounds, KindKey, Name, OperationId, Pulse, Reach, Scope, ScopeKey, SettingChange,
 };
 use peerwork_store::{
-    Applied, Claim, Claimed, Config, Created, Depth, End, Ended, Error, ErrorKind, Filter, Glance,
-    Hint, Hints, NewTask, NodeCard, Payload, Promoted, Result, Save, Saved, Steered, Store, Swept,
-    Tally, Wish, Within,
+    Applied, Claim, ClaimThese, Claimed, Config, Created, Depth, End, Ended, Error, ErrorKind,
+    Filter, Glance, Hint, Hints, NewTask, NodeCard, Offer, Payload, Promoted, Result, Save, Saved,
+    Sought, Steered, Store, Swept, Tally, Wish, Within,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -230,6 +230,8 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     claim(claim: Claim) -> Vec<Claimed>;
     claim_within(claim: Claim, bounds: Bounds) -> Within;
+    claim_these(claim: ClaimThese, bounds: Bounds) -> Within;
+    offers(sought: Sought, limit: usize) -> Vec<Offer>;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

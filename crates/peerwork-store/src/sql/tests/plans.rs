@@ -8,7 +8,8 @@ use crate::*;
 use peerwork_core::*;
 use uuid::Uuid;
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
+    "queue",
     "task",
     "ready",
     "running",
@@ -332,6 +333,13 @@ async fn fill(store: &SqlStore) {
             ..task(id(n))
         });
         store.create(tasks.collect()).await.expect("create");
+    }
+    let mut after = None;
+    for _ in 0..2 {
+        let offers = store.offers(Sought::After(after), BATCH_MAX).await;
+        let offers = offers.expect("offers");
+        after = offers.last().map(Offer::spot);
+        store.enqueue(offers).await.expect("enqueue");
     }
     let version = store.config().await.expect("config").version;
     for n in 0..NODES {
