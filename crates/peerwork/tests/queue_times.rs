@@ -131,7 +131,7 @@ impl ExternalQueue for Nothing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_loses_everything_costs_the_patience_of_its_node() {
+async fn a_queue_that_loses_everything_costs_the_patience_of_its_node_once() {
     let patience = Duration::from_millis(QueueTimes::default().patience_ms);
     let cluster = Cluster::new(1);
     let node = cluster.node(8, Nothing { hangs: false }).await;
@@ -140,8 +140,12 @@ async fn a_queue_that_loses_everything_costs_the_patience_of_its_node() {
         let tasks = cluster.create(8).await;
         cluster.noted.begun(8 * round).await;
         let longest = cluster.longest(&tasks, created);
-        assert!(longest <= patience + LOOK, "{longest:?}");
-        assert!(longest >= patience, "it was not waited for: {longest:?}");
+        if round == 1 {
+            assert!(longest <= patience + LOOK, "{longest:?}");
+            assert!(longest >= patience, "it was not waited for: {longest:?}");
+        } else {
+            assert!(longest <= LOOK, "it is given up: {longest:?}");
+        }
         tokio::time::advance(Duration::from_millis(7_321)).await;
     }
     node.drain().await;
@@ -185,8 +189,10 @@ async fn whatever_queues_lose_every_task_runs_once_and_within_the_bound() {
     let mut waited = Duration::ZERO;
     for seed in 0..24 {
         let cluster = Cluster::new(seed);
-        let first = cluster.node(4 * TASKS, Lossy::of(2 * seed)).await;
-        let second = cluster.node(4 * TASKS, Lossy::of(2 * seed + 1)).await;
+        let keeps_one_in = [2, 30, 3_000][seed as usize % 3];
+        let lossy = |seed| Lossy::of(seed).keeping_one_in(keeps_one_in);
+        let first = cluster.node(4 * TASKS, lossy(2 * seed)).await;
+        let second = cluster.node(4 * TASKS, lossy(2 * seed + 1)).await;
         for wave in 1..=4 {
             let created = Instant::now();
             let tasks = cluster.create(TASKS).await;

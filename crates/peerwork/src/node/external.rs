@@ -1,7 +1,7 @@
 //! Queues that keep the order of tasks elsewhere, as a node uses them.
 //!
 //! What a queue names is looked up and claimed by its ids, under the same guards as any other claim. Where it names nothing of what may be
-//! claimed, it is told what there is and asked once more. Then the node waits for it, as long as its patience lasts, and claims by its policy.
+//! claimed, it is told what there is and asked once more. Then the node waits for it, as long as its patience lasts, and claims by its policy until it names something.
 //! A queue that fails rests for a while, and the policy does its work.
 //!
 //! *Not here:* what a queue is told besides, and what becomes of its mistakes (`reconcile.rs`).
@@ -82,7 +82,7 @@ pub(crate) struct External {
 struct State {
     /// After a failure.
     rests_until: Mono,
-    /// Since when it has named nothing, while there was something and slots were free.
+    /// Since when it has named nothing that could be claimed, though there was something and slots were free.
     dry_since: Option<Mono>,
     /// When failures may be told again.
     tells_from: Mono,
@@ -105,7 +105,7 @@ impl External {
         Some(since.plus_ms(self.times.patience_ms))
     }
 
-    /// It named something that could be claimed, or there is nothing to name.
+    /// It named something that could be claimed.
     fn is_useful(&self) {
         self.state().dry_since = None;
     }
@@ -113,10 +113,6 @@ impl External {
     /// It named nothing of what may be claimed. Whether it has been so for too long.
     fn is_dry(&self, now: Mono) -> bool {
         self.state().dry_since.get_or_insert(now);
-        self.is_given_up(now)
-    }
-
-    fn is_given_up(&self, now: Mono) -> bool {
         self.gives_up_at().is_some_and(|at| now >= at)
     }
 
@@ -217,13 +213,11 @@ impl Claimer {
             return Ok(None);
         };
         match self.claim_named(work, external, named, free).await? {
-            Got::Nothing if external.is_given_up(now) => return Ok(None),
             Got::Nothing => {}
             got => return Ok(Some(got)),
         }
         // What it does not name it does not know, perhaps.
         let Some(oldest) = self.tell(work, external, &open, kinds).await? else {
-            external.is_useful();
             return Ok(Some(Got::Nothing));
         };
         let Some(named) = external.next(&core, &open, free).await else {

@@ -6,8 +6,8 @@ pub struct QueueTimes {
     /// From one offer of all that is claimable to the next; by default 2,000. Where much is claimable it takes longer: see
     /// `docs/queues.md`.
     pub offer_ms: u64,
-    /// How long a task that may be claimed waits for a queue that does not name it, while slots are free: then the node claims by its policy.
-    /// By default 10,000.
+    /// How long a task that may be claimed waits for a queue that does not name it, while slots are free: then the node claims by its policy,
+    /// and waits no more before the queue has named something again. By default 10,000.
     pub patience_ms: u64,
     /// How long a call of the queue may take; by default 2,000.
     pub answer_ms: u64,

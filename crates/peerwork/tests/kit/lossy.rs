@@ -11,6 +11,8 @@ use uuid::Uuid;
 /// Its losses follow from a seed and the calls.
 pub struct Lossy {
     queue: MemoryQueue,
+    /// Of so many offers it keeps one.
+    keeps_one_in: u32,
     dice: Mutex<StdRng>,
 }
 
@@ -19,8 +21,16 @@ impl Lossy {
     pub fn of(seed: u64) -> Self {
         Self {
             queue: MemoryQueue::new(),
+            keeps_one_in: 2,
             dice: Mutex::new(StdRng::seed_from_u64(seed)),
         }
+    }
+
+    /// Keeps one of so many offers.
+    #[allow(dead_code)] // not every program of tests needs it
+    pub fn keeping_one_in(mut self, offers: u32) -> Self {
+        self.keeps_one_in = offers;
+        self
     }
 
     /// Whether something happens that happens once in so many times.
@@ -32,7 +42,7 @@ impl Lossy {
 #[async_trait]
 impl ExternalQueue for Lossy {
     async fn offer(&self, mut tasks: Vec<Offer>) -> QueueResult<()> {
-        tasks.retain(|_| !self.once_in(2));
+        tasks.retain(|_| self.once_in(self.keeps_one_in));
         self.queue.offer(tasks).await
     }
 
