@@ -559,4 +559,18 @@ mod tests {
         book.look_failed(ms(2));
         assert_eq!(next(&book, 2), Step::Look);
     }
+
+    #[test]
+    fn a_lane_of_which_all_that_was_announced_was_taken_by_ids_needs_no_look_when_it_is_empty() {
+        let after = |taken: usize| {
+            let mut book = LaneBook::default();
+            book.heard_of(view(1, 0), 2, ms(0));
+            book.took(std::iter::repeat_n(lane(1), taken));
+            assert_eq!(next(&book, 0), Step::Claim(Work::Run), "it is shown still");
+            claim(&mut book, 1, 1, 0);
+            next(&book, 0)
+        };
+        assert_eq!(after(2), Step::Rest(None));
+        assert_eq!(after(1), Step::Look, "somebody else has it, or it is late");
+    }
 }

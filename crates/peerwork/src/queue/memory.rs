@@ -126,3 +126,86 @@ impl ExternalQueue for MemoryQueue {
         "memory"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peerwork_core::{LaneId, LaneView, Name, Work};
+    use uuid::Uuid;
+
+    fn offer(n: u128, user: &str, rank: i32) -> Offer {
+        let name = |text| Name::new("test", text).unwrap();
+        let (group, user) = (name("g"), name(user));
+        Offer {
+            task: TaskId(Uuid::from_u128(n)),
+            kind: name("plain"),
+            lane: LaneId::new(&group, &user),
+            user,
+            group,
+            work: Work::Run,
+            rank: Rank(rank),
+            since: Timestamp(0),
+        }
+    }
+
+    fn open(offers: &[&Offer]) -> OpenLanes {
+        let view = |offer: &&Offer| LaneView {
+            lane: offer.lane,
+            group: offer.group.clone(),
+            user: offer.user.clone(),
+            work: offer.work,
+            rank: offer.rank,
+            since: offer.since,
+        };
+        let kinds = offers.iter().map(|offer| offer.kind.clone());
+        OpenLanes::new(offers.iter().map(view).collect(), kinds.collect())
+    }
+
+    async fn next(queue: &MemoryQueue, open: &OpenLanes, n: usize) -> Vec<u128> {
+        let named = queue.next(open, n).await.unwrap();
+        named.into_iter().map(|task| task.0.as_u128()).collect()
+    }
+
+    #[tokio::test]
+    async fn it_names_each_task_once_in_order_and_of_open_lanes_only() {
+        let queue = MemoryQueue::new();
+        let (a, b, c) = (offer(1, "ann", 5), offer(2, "bob", 3), offer(3, "ann", 4));
+        for _ in 0..2 {
+            queue
+                .offer(vec![a.clone(), b.clone(), c.clone()])
+                .await
+                .unwrap();
+        }
+        assert_eq!(queue.len(), 3);
+        assert_eq!(next(&queue, &open(&[&a]), 1).await, [3]);
+        assert_eq!(next(&queue, &open(&[&a, &b]), 9).await, [2, 1]);
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_offered_anew_has_its_new_place_and_what_is_withdrawn_none() {
+        let queue = MemoryQueue::by(|offer| -i64::from(offer.rank.0));
+        let (a, b) = (offer(1, "ann", 5), offer(2, "bob", 3));
+        queue.offer(vec![a.clone(), b.clone()]).await.unwrap();
+        queue
+            .offer(vec![offer(2, "bob", 9), offer(4, "ann", 7)])
+            .await
+            .unwrap();
+        queue
+            .withdraw(vec![TaskId(Uuid::from_u128(4)); 2])
+            .await
+            .unwrap();
+        assert_eq!(next(&queue, &open(&[&a, &b]), 9).await, [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn it_tells_what_it_knows_by_ids() {
+        let queue = MemoryQueue::new();
+        let offers = [4, 2, 9].map(|n| offer(n, "ann", -(n as i32)));
+        queue.offer(offers.to_vec()).await.unwrap();
+        let first = queue.known(None, 2).await.unwrap();
+        assert_eq!(first, [2, 4].map(|n| TaskId(Uuid::from_u128(n))));
+        let rest = queue.known(first.last().copied(), 9).await.unwrap();
+        assert_eq!(rest, [TaskId(Uuid::from_u128(9))]);
+    }
+}
