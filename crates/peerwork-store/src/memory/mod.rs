@@ -13,7 +13,7 @@ mod table;
 use crate::store::other_wish;
 use crate::*;
 use async_trait::async_trait;
-use bounds::{bounded, bounded_payload};
+use bounds::{bounded, bounded_payload, bounded_sought};
 use data::{Data, NodeEntry};
 use peerwork_core::{
     BATCH_MAX, BeatAnswer, Bounds, ERRORS_KEPT_MAX, Event, KindKey, LaneView, Name, NodeId,
@@ -154,18 +154,17 @@ impl Store for MemoryStore {
 
     async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()> {
         let (now, mut data) = (self.time(), self.data());
-        let operation = data.operation(operation, &wish, now)?;
-        operation.concluded.get_or_insert(tally);
+        data.operation(operation, &wish, now)?
+            .concluded
+            .get_or_insert(tally);
         Ok(())
     }
 
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
         bounded(&ids)?;
         let data = self.data();
-        Ok(ids
-            .into_iter()
-            .map(|id| data.table.rows.get(&id).map(|row| row.record(id)))
-            .collect())
+        let find = |id| Some(data.table.rows.get(&id)?.record(id));
+        Ok(ids.into_iter().map(find).collect())
     }
 
     async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page> {
@@ -400,18 +399,12 @@ impl Store for MemoryStore {
 
     async fn claim_these(&self, claim: ClaimThese, bounds: Bounds) -> Result<Within> {
         bounded(&claim.tasks)?;
-        let (now, mut data) = (self.time(), self.data());
-        Ok(data.claim_these(&claim, &bounds, now))
+        Ok(self.data().claim_these(&claim, &bounds, self.time()))
     }
 
     async fn offers(&self, sought: Sought, limit: usize) -> Result<Vec<Offer>> {
-        let limit = limit.clamp(1, BATCH_MAX);
-        match &sought {
-            Sought::After(_) => {}
-            Sought::First { lanes, .. } => bounded(lanes)?,
-            Sought::These(ids) => bounded(ids)?,
-        }
-        Ok(self.data().offers(sought, limit))
+        bounded_sought(&sought)?;
+        Ok(self.data().offers(sought, limit.clamp(1, BATCH_MAX)))
     }
 
     async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {
@@ -424,8 +417,7 @@ impl Store for MemoryStore {
     }
 
     async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
-        let now = self.time();
-        self.data().config.set(&scope, changes, now)
+        self.data().config.set(&scope, changes, self.time())
     }
 
     async fn settle(&self, _scope: Scope) -> Result<()> {
