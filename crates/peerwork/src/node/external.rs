@@ -217,18 +217,21 @@ impl Claimer {
             got => return Ok(Some(got)),
         }
         // What it does not name it does not know, perhaps.
-        let Some(oldest) = self.tell(work, external, &open, kinds).await? else {
+        let told = self.tell(work, external, &open, kinds).await?;
+        if told.is_empty() {
             return Ok(Some(Got::Nothing));
-        };
+        }
         let Some(named) = external.next(&core, &open, free).await else {
             return Ok(None);
         };
+        let unnamed_since = unnamed_since(&told, &named, free);
         match self.claim_named(work, external, named, free).await? {
             Got::Nothing => {}
             got => return Ok(Some(got)),
         }
         let now = core.client.env.now();
-        let waited_ms = core.limits.time(now).ms_since(oldest);
+        let time = core.limits.time(now);
+        let waited_ms = unnamed_since.map_or(0, |since| time.ms_since(since));
         if external.is_dry(now) || waited_ms >= external.times.patience_ms {
             external.tell_operators(now, |queue| {
                 tracing::warn!(
@@ -242,14 +245,14 @@ impl Claimer {
         Ok(Some(Got::Nothing))
     }
 
-    /// Tells a queue of the first tasks of open lanes, and answers since when the oldest of them has waited; none, if there are no tasks.
+    /// Tells a queue of the first tasks of open lanes, and answers when each has become claimable.
     async fn tell(
         &mut self,
         work: Work,
         external: &External,
         open: &OpenLanes,
         kinds: Vec<KindKey>,
-    ) -> Result<Option<Timestamp>> {
+    ) -> Result<HashMap<TaskId, Timestamp>> {
         let core = self.core.clone();
         let lanes = external.lanes_to_tell(open);
         let first = Sought::First {
@@ -261,9 +264,10 @@ impl Claimer {
         let emptied = lanes.into_iter().filter(|lane| !there.contains(lane));
         let emptied: Vec<_> = emptied.map(|lane| Grant { lane, tasks: 1 }).collect();
         self.book.claimed(work, &emptied, std::iter::empty());
-        let oldest = offers.iter().map(|offer| offer.since).min();
+        let told = offers.iter().map(|offer| (offer.task, offer.since));
+        let told = told.collect();
         external.offer(&core, offers).await;
-        Ok(oldest)
+        Ok(told)
     }
 
     /// Claims of these tasks what is claimable, and has the queue know what became of all.
@@ -351,6 +355,24 @@ impl Claimer {
         self.book.took(within.tasks.iter().map(|task| task.lane));
         Ok(begin(&core, work, node, run, within.tasks, is_bounded))
     }
+}
+
+/// Since when the oldest task has been claimable of which a queue was told, and that it does not name, though there is a slot for it. One
+/// that it names and another node is faster to claim is no fault of its.
+fn unnamed_since(
+    told: &HashMap<TaskId, Timestamp>,
+    named: &[TaskId],
+    free: usize,
+) -> Option<Timestamp> {
+    let named: HashSet<_> = named
+        .iter()
+        .filter(|task| told.contains_key(task))
+        .collect();
+    if named.len() >= free {
+        return None;
+    }
+    let unnamed = told.iter().filter(|(task, _)| !named.contains(task));
+    unnamed.map(|(_, since)| *since).min()
 }
 
 /// A claim of named tasks to make, with the limits that they are under.

@@ -12,6 +12,7 @@ use crate::sql::value::{Row, Value};
 use crate::{Offer, Sought, Spot};
 use peerwork_core::{KindKey, LaneId, Place, Rank, TaskId};
 use std::collections::HashMap;
+use uuid::Uuid;
 
 pub(crate) struct Offers {
     pub sought: Sought,
@@ -59,10 +60,10 @@ impl Offers {
         let mut sql = tx.sql(COLUMNS);
         sql.push(ROW)
             .push_on(Database::MySql, " force index (primary)");
-        if let Some(spot) = after {
-            sql.push(" where ");
-            behind(tx, &mut sql, spot);
-        }
+        // Also from the beginning, so that it is a range of the index for whoever plans it.
+        let spot = after.unwrap_or_else(|| Spot::before(LaneId(Uuid::nil())));
+        sql.push(" where ");
+        behind(tx, &mut sql, spot);
         sql.push(" order by r.lane, r.rank_no, r.ready_at, r.id limit ")
             .bind(self.limit)
             .push(") r");
