@@ -9,9 +9,10 @@ use peerwork_core::{
     Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::{
-    Applied, Claim, ClaimAnswer, Config, Created, Cursor, Depth, End, Ended, Failure, Filter,
-    Glance, Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Page, Payload, Promoted, Result,
-    RunningIn, Save, Saved, SqlStore, Steered, Store, Swept, Tally, TaskRecord, Wish,
+    Applied, Claim, ClaimAnswer, ClaimThese, Config, Created, Cursor, Depth, End, Ended, Failure,
+    Filter, Glance, Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Offer, Page, Payload,
+    Promoted, Result, RunningIn, Save, Saved, Sought, SqlStore, Steered, Store, Swept, Tally,
+    TaskRecord, Wish,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -111,6 +112,8 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     lanes(kinds: Vec<KindKey>, look: LaneLook) -> Vec<LaneView>;
     running_elsewhere(node: NodeId) -> Vec<RunningIn>;
+    claim_these(claim: ClaimThese, bounds: Bounds) -> ClaimAnswer;
+    offers(sought: Sought, limit: usize) -> Vec<Offer>;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

@@ -379,6 +379,24 @@ const CASES: &[Case] = cases! {
         }
         Ok(format!("{held:?}"))
     });
+    "claim named tasks": |store, _| Box::pin(limited_to_one(store)) => |store| Box::pin(async {
+        let mut held = store.held(NODE, BATCH_MAX).await?;
+        if held.is_empty() {
+            let (book, lanes) = (book_of(store.config().await?), [("maths", "ann")]);
+            let (claim, bounds) = limited(&book, NODE, &lanes, 2, &[KIND], Timestamp(0));
+            let lane = claim.grants[0].lane;
+            let these = ClaimThese {
+                node: NODE,
+                run: RUN,
+                tasks: vec![(id(2), lane), (id(1), lane)],
+                kinds: claim.kinds,
+                version: claim.version,
+            };
+            let within = store.claim_these(these, bounds).await?;
+            held = within.tasks.iter().map(|task| (task.id, task.run)).collect();
+        }
+        Ok(format!("{held:?}"))
+    });
     "save": |store, _| Box::pin(running(store)) => |store| Box::pin(async {
         let save = Save {
             id: id(1),

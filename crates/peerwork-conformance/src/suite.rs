@@ -182,6 +182,14 @@ macro_rules! suite {
                 a_resuming_task_stays_first_with_any_priority
                 a_held_tasks_priority_cannot_be_changed
             }
+            named {
+                named_tasks_are_claimed_in_the_order_in_which_they_are_named
+                of_named_tasks_only_those_are_claimed_that_are_claimable_there
+                named_tasks_are_claimed_only_for_a_live_node_that_knows_what_is_set
+                ga_24_named_tasks_keep_to_limits
+                what_is_claimable_is_read_page_by_page
+                the_first_tasks_of_lanes_are_read
+            }
             nodes {
                 a_node_registers_with_a_lease
                 ga_45_registering_again_changes_nothing
@@ -283,6 +291,7 @@ macro_rules! suite {
                 }
                 limits {
                     ga_24_racing_claims_never_exceed_a_limit
+                    ga_24_racing_claims_of_the_same_names_take_each_once_within_limits
                     ga_25_moves_that_race_claims_are_counted_where_they_are
                     what_is_claimed_while_a_limit_is_set_is_counted
                     ga_20_racing_claims_never_exceed_a_rate

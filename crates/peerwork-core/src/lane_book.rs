@@ -126,7 +126,7 @@ impl LaneBook {
     pub fn tell_ranks(&mut self, by_rank: bool) {
         if self.by_rank != by_rank {
             self.by_rank = by_rank;
-            self.claim_failed();
+            self.forget();
         }
     }
 
@@ -402,8 +402,27 @@ impl LaneBook {
         });
     }
 
+    /// Tasks of these lanes were taken by their ids, each of any place in its lane. What is left there is not known by that, nor from
+    /// where on to claim it.
+    pub fn took(&mut self, lanes: impl Iterator<Item = LaneId>) {
+        for lane in lanes {
+            self.asked_heads = false;
+            self.is_fruitful = true;
+            let of_lane = (lane, None)..=(lane, Some(Rank(i32::MAX)));
+            let mut announced = self.announced.range_mut(of_lane);
+            if let Some((_, left)) = announced.find(|(_, left)| **left > 0) {
+                *left -= 1;
+            }
+        }
+    }
+
     /// A claim has failed, and perhaps been carried out: nothing is known any more.
     pub fn claim_failed(&mut self) {
+        self.forget();
+    }
+
+    /// Only a look can tell.
+    fn forget(&mut self) {
         self.cleanups.clear();
         self.runs.clear();
         self.announced.clear();
@@ -801,5 +820,19 @@ mod tests {
         book.looking(ms(1));
         book.look_failed(ms(2));
         assert_eq!(next(&book, 2), Step::Look);
+    }
+
+    #[test]
+    fn a_lane_of_which_all_that_was_announced_was_taken_by_ids_needs_no_look_when_it_is_empty() {
+        let after = |taken: usize| {
+            let mut book = LaneBook::default();
+            book.heard_of(view(1, 0), 2, ms(0));
+            book.took(std::iter::repeat_n(lane(1), taken));
+            assert_eq!(next(&book, 0), Step::Claim(Work::Run), "it is shown still");
+            claim(&mut book, 1, 1, 0);
+            next(&book, 0)
+        };
+        assert_eq!(after(2), Step::Rest(None));
+        assert_eq!(after(1), Step::Look, "somebody else has it, or it is late");
     }
 }

@@ -16,6 +16,7 @@ mod filter;
 mod hint;
 mod memory;
 mod node;
+mod offer;
 mod record;
 mod run;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -28,6 +29,7 @@ pub use filter::{Cursor, Filter, Page};
 pub use hint::{Hint, Hints};
 pub use memory::{Change, MemoryStore, Seen, Snapshot};
 pub use node::{Depth, Glance, KindRow, NodeCard, NodeRow, Wished};
+pub use offer::{ClaimThese, Offer, Sought, Spot};
 pub use record::{Created, Failure, NewTask, Options, Payload, Progress, TaskRecord};
 pub use run::{Claim, Claimed, End, Ended, Promoted, RunningIn, Save, Saved, Swept};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

@@ -261,6 +261,15 @@ pub trait Store: Send + Sync + 'static {
     /// transaction that takes it. The tasks count under the limits that are given for their lane and kind.
     async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<ClaimAnswer>;
 
+    /// Takes those of the named tasks that are claimable, in the lanes in which they were seen, and of one of the kinds, as far as the limits
+    /// leave room: as [`claim_within`](Self::claim_within), whose limits may be none here. What is not there, or there twice, is passed
+    /// over. The answer is in the order in which the tasks were named.
+    async fn claim_these(&self, claim: ClaimThese, bounds: Bounds) -> Result<ClaimAnswer>;
+
+    /// Tasks that are claimable now, at most `limit` (at most [`BATCH_MAX`](peerwork_core::BATCH_MAX)). It locks nothing, and costs by what
+    /// it answers, not by what is claimable.
+    async fn offers(&self, sought: Sought, limit: usize) -> Result<Vec<Offer>>;
+
     /// Saves checkpoints and progress. A saved checkpoint is progress: it clears the task's `crashes`.
     async fn save(&self, saves: Vec<Save>) -> Result<Vec<Saved>>;
 

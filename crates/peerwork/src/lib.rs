@@ -17,11 +17,13 @@ mod kind;
 mod machine;
 mod node;
 mod payload;
+pub mod queue;
 mod run;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod schema;
 mod task_error;
 
+pub use async_trait::async_trait;
 pub use client::{Adjustment, Client, Migrate, TaskHandle, TaskWatch, Tasks};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use commit::{CommitFuture, Transaction};
@@ -47,6 +49,9 @@ pub use peerwork_store::{
 };
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use peerwork_store::{MigrationStatus, Settings, SqlDatabase, SqlStore, Transactional};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use queue::TableQueue;
+pub use queue::{ExternalQueue, MemoryQueue, Offer, OpenLanes, QueueTimes};
 pub use run::Run;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use schema::migration_sql;

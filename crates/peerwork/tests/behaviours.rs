@@ -11,4 +11,5 @@ mod explain;
 mod ga;
 mod limits;
 mod original;
+mod queues;
 mod steering;

@@ -13,6 +13,7 @@ pub mod hints;
 pub mod limits;
 pub mod lists;
 pub mod moves;
+pub mod named;
 pub mod nodes;
 pub mod operations;
 pub mod payloads;

@@ -134,6 +134,71 @@ pub async fn ga_24_racing_claims_never_exceed_a_limit(f: &Fixture) {
     assert!(running.claims.load(Ordering::SeqCst) >= all);
 }
 
+/// Eight nodes are named the same tasks, each in another order, beside claims of the first ones of the same lanes.
+pub async fn ga_24_racing_claims_of_the_same_names_take_each_once_within_limits(f: &Fixture) {
+    const TASKS: usize = 20;
+    fill(f, TASKS).await;
+    f.set(Scope::Group(name("g")), limit(OF_G as u32)).await;
+    f.set(Scope::User(name("ann")), limit(OF_ANN as u32)).await;
+    f.set(Scope::Kind(name(KIND)), limit(OF_ALL as u32)).await;
+    let (all, now) = (3 * TASKS, f.clock.now());
+    let (running, done) = (Arc::new(Running::default()), Arc::new(AtomicUsize::new(0)));
+    let nodes = nodes(f).await;
+    let racers = race(f, NODES, |n, store| {
+        let (running, done, node) = (running.clone(), done.clone(), nodes[n]);
+        async move {
+            let book = limit_book(&*store).await;
+            let mut taken = Vec::new();
+            let mut round = n;
+            while done.load(Ordering::SeqCst) < all {
+                round += 1;
+                let (claim, bounds) = limited(&book, node, &LANES, 1 + round % 4, &[KIND], now);
+                let within = if n % 4 == 0 {
+                    store.claim_within(claim, bounds).await
+                } else {
+                    let offers = store.offers(Sought::After(None), BATCH_MAX).await;
+                    let offers = offers.expect("read").into_iter();
+                    let named = offers.map(|offer| (offer.task, offer.lane));
+                    let mut named: Vec<_> = named.collect();
+                    let middle = round * 7 % named.len().max(1);
+                    named.rotate_left(middle);
+                    named.truncate(4);
+                    let these = ClaimThese {
+                        node,
+                        run: claim.run,
+                        tasks: named,
+                        kinds: claim.kinds,
+                        version: claim.version,
+                    };
+                    store.claim_these(these, bounds).await
+                };
+                let within = within.expect("claim");
+                within.tasks.iter().for_each(|task| running.claimed(task));
+                yield_now().await;
+                within.tasks.iter().for_each(|task| running.ends(task));
+                let end = |task: &Claimed| {
+                    let (id, run) = (task.id, task.run);
+                    Held { id, run, node }.end(OK)
+                };
+                let ends: Vec<_> = within.tasks.iter().map(end).collect();
+                let ended = store.end(ends).await.expect("end");
+                assert!(
+                    ended
+                        .iter()
+                        .all(|ended| *ended == Ended::Recorded(Status::Finished))
+                );
+                done.fetch_add(ended.len(), Ordering::SeqCst);
+                taken.extend(within.tasks.iter().map(|task| task.id));
+            }
+            taken
+        }
+    });
+    let mut taken: Vec<_> = racers.await.into_iter().flatten().collect();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), all, "each of them once");
+}
+
 /// Runs move to and fro between two limited groups while others are claimed and end. Afterwards each counts in its own, which a look
 /// at the rows shows, and there is as much room as is left.
 pub async fn ga_25_moves_that_race_claims_are_counted_where_they_are(f: &Fixture) {

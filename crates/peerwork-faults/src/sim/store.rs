@@ -455,6 +455,14 @@ impl Store for FaultyStore {
         call!(self, "claim within", me => me.inner.claim_within(claim, bounds))
     }
 
+    async fn claim_these(&self, claim: ClaimThese, bounds: Bounds) -> Result<ClaimAnswer> {
+        call!(self, "claim these", me => me.inner.claim_these(claim, bounds))
+    }
+
+    async fn offers(&self, sought: Sought, limit: usize) -> Result<Vec<Offer>> {
+        call!(self, "offers", me => me.inner.offers(sought, limit))
+    }
+
     async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {
         call!(self, "full", me => me.inner.full(keys))
     }

@@ -1,6 +1,6 @@
 //! What a call may hand in at most.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Sought};
 use peerwork_core::{BATCH_MAX, PAYLOAD_BYTES_MAX};
 
 /// Whether a batch is no longer than a batch may be.
@@ -25,4 +25,13 @@ pub(super) fn bounded_payload(what: &str, payload: Option<&Vec<u8>>) -> Result<(
         return Err(Error::new(ErrorKind::Invalid, message));
     }
     Ok(())
+}
+
+/// The same of what is asked for by lanes or ids.
+pub(super) fn bounded_sought(sought: &Sought) -> Result<()> {
+    match sought {
+        Sought::After(_) => Ok(()),
+        Sought::First { lanes, .. } => bounded(lanes),
+        Sought::These(ids) => bounded(ids),
+    }
 }

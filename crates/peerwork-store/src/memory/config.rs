@@ -166,6 +166,43 @@ impl Data {
                 }
             }
         }
+        self.within(tasks, &rooms)
+    }
+
+    pub fn claim_these(
+        &mut self,
+        these: &ClaimThese,
+        bounds: &Bounds,
+        now: Timestamp,
+    ) -> ClaimAnswer {
+        let rooms = self.rooms(bounds, now);
+        let Some(mut rooms) = rooms.filter(|_| these.version == self.config.version) else {
+            return ClaimAnswer::stale();
+        };
+        if !self.is_alive(these.node) {
+            return ClaimAnswer::default();
+        }
+        let claim = these.to_claim();
+        let mut tasks = Vec::new();
+        for (id, lane) in these.distinct() {
+            let is_there = self.ready(id).is_some_and(|offer| offer.lane == lane);
+            if !is_there || !self.is_one_of(&claim.kinds, &id) {
+                continue;
+            }
+            let keys = bounds.keys(lane, KindKey::new(&self.table.rows[&id].kind));
+            if rooms.left(&keys) == 0 {
+                continue;
+            }
+            if let Some(claimed) = self.claim_one(id, &claim, now) {
+                rooms.take(&keys, 1);
+                tasks.push(claimed);
+            }
+        }
+        self.within(tasks, &rooms)
+    }
+
+    /// What a claim answers, with its starts taken from the buckets.
+    fn within(&mut self, tasks: Vec<Claimed>, rooms: &Rooms) -> ClaimAnswer {
         for (key, full_at) in rooms.buckets() {
             if let Some(row) = self.config.settings.get_mut(&key) {
                 row.full_at = full_at;

@@ -7,13 +7,14 @@ mod bounds;
 mod config;
 mod data;
 mod explain;
+mod offers;
 mod snapshot;
 mod table;
 
 use crate::store::other_wish;
 use crate::*;
 use async_trait::async_trait;
-use bounds::{bounded, bounded_payload};
+use bounds::{bounded, bounded_payload, bounded_sought};
 use data::{Data, NodeEntry};
 use peerwork_core::explain::Facts;
 use peerwork_core::{
@@ -156,18 +157,17 @@ impl Store for MemoryStore {
 
     async fn conclude(&self, operation: OperationId, wish: Wish, tally: Tally) -> Result<()> {
         let (now, mut data) = (self.time(), self.data());
-        let operation = data.operation(operation, &wish, now)?;
-        operation.concluded.get_or_insert(tally);
+        data.operation(operation, &wish, now)?
+            .concluded
+            .get_or_insert(tally);
         Ok(())
     }
 
     async fn get(&self, ids: Vec<TaskId>) -> Result<Vec<Option<TaskRecord>>> {
         bounded(&ids)?;
         let data = self.data();
-        Ok(ids
-            .into_iter()
-            .map(|id| data.table.rows.get(&id).map(|row| row.record(id)))
-            .collect())
+        let find = |id| Some(data.table.rows.get(&id)?.record(id));
+        Ok(ids.into_iter().map(find).collect())
     }
 
     async fn list(&self, filter: Filter, after: Option<Cursor>, limit: usize) -> Result<Page> {
@@ -414,6 +414,16 @@ impl Store for MemoryStore {
         Ok(data.claim_within(&claim, &bounds, now))
     }
 
+    async fn claim_these(&self, claim: ClaimThese, bounds: Bounds) -> Result<ClaimAnswer> {
+        bounded(&claim.tasks)?;
+        Ok(self.data().claim_these(&claim, &bounds, self.time()))
+    }
+
+    async fn offers(&self, sought: Sought, limit: usize) -> Result<Vec<Offer>> {
+        bounded_sought(&sought)?;
+        Ok(self.data().offers(sought, limit.clamp(1, BATCH_MAX)))
+    }
+
     async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {
         bounded(&keys)?;
         Ok(self.data().full(&keys, self.time()))
@@ -424,8 +434,7 @@ impl Store for MemoryStore {
     }
 
     async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
-        let now = self.time();
-        self.data().config.set(&scope, changes, now)
+        self.data().config.set(&scope, changes, self.time())
     }
 
     async fn settle(&self, _scope: Scope) -> Result<()> {

@@ -3,7 +3,7 @@
 //! ```text
 //! store.rs      the contract: checks, then an operation
 //! ops/          what is done: lock rows, ask `decide`, write the moves
-//! limits.rs     turns and counts under limits
+//! limits.rs     turns and counts under limits             queue.rs     a queue in a table of its own
 //! moves.rs      rows between ready, running, parked and done; the only code that moves a task
 //! engine.rs     a connection, a transaction, another try after a conflict, in a task of its own
 //! tx.rs         statements, bulk inserts, the time      dialect.rs   what the databases spell differently
@@ -36,6 +36,7 @@ mod mysql;
 mod ops;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod queue;
 mod retry;
 mod rows;
 mod schema;

@@ -16,7 +16,7 @@ struct Migration {
     mysql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "tables",
@@ -37,6 +37,13 @@ const MIGRATIONS: [Migration; 4] = [
         sqlite: include_str!("../../migrations/sqlite/0003_settings.sql"),
         postgres: include_str!("../../migrations/postgres/0003_settings.sql"),
         mysql: include_str!("../../migrations/mysql/0003_settings.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "queue",
+        sqlite: include_str!("../../migrations/sqlite/0004_queue.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_queue.sql"),
+        mysql: include_str!("../../migrations/mysql/0004_queue.sql"),
     },
     Migration {
         version: 5,

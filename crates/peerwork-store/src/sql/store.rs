@@ -14,6 +14,7 @@ use super::ops::glance::Look;
 use super::ops::lanes::{Heads, Lanes, RunningElsewhere};
 use super::ops::list::List;
 use super::ops::nodes::{DeclareDead, Kinds, Nodes, Now, Publish, Register, RenewLease, Retire};
+use super::ops::offers::Offers;
 use super::ops::operations::{Conclude, Concluded};
 use super::ops::read::{Failures, Get, HeldRuns, Outputs, ReadPayload, Verify};
 use super::ops::save::{SaveRuns, TrySuspect};
@@ -31,7 +32,7 @@ use peerwork_core::{
 };
 use std::collections::HashSet;
 
-fn check_batch<T>(operation: &str, items: &[T]) -> Result<()> {
+pub(super) fn check_batch<T>(operation: &str, items: &[T]) -> Result<()> {
     if items.len() <= BATCH_MAX {
         return Ok(());
     }
@@ -288,6 +289,24 @@ impl Store for SqlStore {
         let engine = self.engine.clone();
         let work = async move { claim_within(&engine, take).await };
         spawned(TakeWithin::NAME, work).await
+    }
+
+    async fn claim_these(&self, claim: ClaimThese, bounds: Bounds) -> Result<ClaimAnswer> {
+        check_batch("claim named tasks", &claim.tasks)?;
+        let take = TakeWithin::these(&claim, bounds);
+        let engine = self.engine.clone();
+        let work = async move { claim_within(&engine, take).await };
+        spawned(TakeWithin::NAME, work).await
+    }
+
+    async fn offers(&self, sought: Sought, limit: usize) -> Result<Vec<Offer>> {
+        match &sought {
+            Sought::After(_) => {}
+            Sought::First { lanes, .. } => check_batch("read what is claimable", lanes)?,
+            Sought::These(ids) => check_batch("read what is claimable", ids)?,
+        }
+        let limit = limit.clamp(1, BATCH_MAX);
+        self.engine.read(Offers { sought, limit }).await
     }
 
     async fn full(&self, keys: Vec<ScopeKey>) -> Result<Vec<ScopeKey>> {

@@ -55,10 +55,10 @@ enum Rest {
 
 type Looked = peerwork_store::Result<Vec<LaneView>>;
 
-struct Claimer {
-    core: Arc<Core>,
+pub(super) struct Claimer {
+    pub(super) core: Arc<Core>,
     ear: Arc<Ear>,
-    book: LaneBook,
+    pub(super) book: LaneBook,
     restraint: Restraint,
     /// The kinds that were open last, if anything is set.
     kinds: Vec<KindKey>,
@@ -97,8 +97,10 @@ impl Claimer {
     async fn claim_all(&mut self) -> Rest {
         match self.try_claim_all().await {
             Ok(until) => {
-                let opens_at = self.core.limits.opens_at(self.core.client.env.now());
-                Rest::Until([until, opens_at].into_iter().flatten().min())
+                let now = self.core.client.env.now();
+                let opens_at = self.core.limits.opens_at(now);
+                let gives_up_at = self.core.externals.gives_up_at(now);
+                Rest::Until([until, opens_at, gives_up_at].into_iter().flatten().min())
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot claim; trying again");
@@ -169,7 +171,12 @@ impl Claimer {
     }
 
     fn credit(&self, work: Work) -> usize {
-        self.core.credit(work).min(BATCH_MAX)
+        // What a queue has the order of is decided as late as can be: none of it is read ahead.
+        let credit = match self.core.externals.of(work) {
+            Some(_) => self.core.free_slots(work),
+            None => self.core.credit(work),
+        };
+        credit.min(BATCH_MAX)
     }
 
     /// Takes in what was told since the last time.
@@ -208,6 +215,9 @@ impl Claimer {
     }
 
     async fn claim(&mut self, work: Work, free: usize) -> peerwork_store::Result<Got> {
+        if let Some(got) = self.claim_next(work, free).await? {
+            return Ok(got);
+        }
         let core = self.core.clone();
         core.ask_about_limits().await?;
         if work == Work::Run {
@@ -296,33 +306,44 @@ impl Claimer {
             .iter()
             .map(|task| (task.lane, task.rank, task.task.ready_at));
         self.book.claimed(work, &grants, ranks, tasks);
-        let got = claimed.len();
-        core.slots(work)
-            .credits
-            .lock()
-            .expect("no panic under the lock")
-            .claimed(got);
-        if work == Work::Run {
-            core.chooser.claimed(&claimed);
-        }
-        if claimed.is_empty() {
-            core.claim_is_over(run);
-            return Ok(Got::Nothing);
-        }
-        // The slots in the order of the claims, and then the runs beside the next claim.
-        let lined_up = claimed
-            .into_iter()
-            .map(|task| (task, core.slots(work).line_up()));
-        let lined_up: Vec<_> = lined_up.collect();
-        if bounds.is_some() {
-            // The next claim has to know what runs here.
-            start_all(core, node, run, lined_up);
-            return Ok(Got::Tasks);
-        }
-        let starter = core.clone();
-        core.spawn(async move { start_all(&starter, node, run, lined_up) });
-        Ok(Got::Tasks)
+        Ok(begin(core, work, node, run, claimed, bounds.is_some()))
     }
+}
+
+/// Begins what was claimed, or notes that nothing was. `at_once`: the next claim has to know what runs here.
+pub(super) fn begin(
+    core: &Arc<Core>,
+    work: Work,
+    node: NodeId,
+    run: RunId,
+    claimed: Vec<Claimed>,
+    at_once: bool,
+) -> Got {
+    let got = claimed.len();
+    core.slots(work)
+        .credits
+        .lock()
+        .expect("no panic under the lock")
+        .claimed(got);
+    if work == Work::Run {
+        core.chooser.claimed(&claimed);
+    }
+    if claimed.is_empty() {
+        core.claim_is_over(run);
+        return Got::Nothing;
+    }
+    // The slots in the order of the claims, and then the runs beside the next claim.
+    let lined_up = claimed
+        .into_iter()
+        .map(|task| (task, core.slots(work).line_up()));
+    let lined_up: Vec<_> = lined_up.collect();
+    if at_once {
+        start_all(core, node, run, lined_up);
+        return Got::Tasks;
+    }
+    let starter = core.clone();
+    core.spawn(async move { start_all(&starter, node, run, lined_up) });
+    Got::Tasks
 }
 
 /// Starts the runs of a claim.
@@ -364,7 +385,7 @@ async fn end_of(look: &mut Option<JoinHandle<Looked>>) -> Looked {
 }
 
 /// What came of one claim.
-enum Got {
+pub(super) enum Got {
     Tasks,
     Nothing,
     /// This node may not claim now.

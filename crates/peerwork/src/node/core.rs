@@ -1,6 +1,7 @@
 //! What all parts of a node share: the store, the lease, the runs, the writers.
 
 use super::chooser::Chooser;
+use super::external::Externals;
 use super::lease::Lease;
 use super::limits::{Limits, Names};
 use super::registry::Registry;
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub chooser: Chooser,
     pub lease: Lease,
     pub limits: Limits,
+    pub externals: Externals,
     pub runs: Mutex<BTreeMap<TaskId, Held>>,
     /// The claims in flight, and those whose runs are being started: their tasks are held, and not in `runs` yet.
     pub claiming: Mutex<Vec<RunId>>,

@@ -12,16 +12,20 @@
 //! | `drain` | hands everything over |
 //! | `limits` | what is limited and gated, as the node knows it |
 //! | `chooser` | the policy that is in force, and what it is shown |
+//! | `external` | queues that keep the order elsewhere |
+//! | `reconcile` | tells such queues what they do not know |
 
 mod beat;
 mod chooser;
 mod claimer;
 mod core;
 mod drain;
+mod external;
 mod fence;
 mod lease;
 mod limits;
 mod pulse;
+mod reconcile;
 mod registry;
 mod runner;
 mod trial;
@@ -33,12 +37,14 @@ pub use drain::DrainReport;
 use crate::batch::Batcher;
 use crate::client::{Client, Inner, Migrate, prepare};
 use crate::hub::Hub;
+use crate::queue::{ExternalQueue, QueueTimes};
 use crate::{Database, Env, Error, Handler, Result, TaskError};
 use chooser::Chooser;
 use core::{Count, Slots};
+use external::Externals;
 use lease::Lease;
 use peerwork_core::policy::Policies;
-use peerwork_core::{Credits, Fifo, LeaseTimes, NodeId, Policy, Rules, TaskId};
+use peerwork_core::{Credits, Fifo, LeaseTimes, NodeId, Policy, Rules, TaskId, Work};
 use peerwork_store::{Hint, NodeCard, Store};
 use registry::Registry;
 use serde::Serialize;
@@ -125,6 +131,8 @@ pub struct NodeBuilder {
     registry: Registry,
     policy: Arc<dyn Policy>,
     policies: Policies,
+    queues: Vec<(Work, Arc<dyn ExternalQueue>)>,
+    queue_times: QueueTimes,
     env: Env,
     label: Option<String>,
     slots: usize,
@@ -142,6 +150,8 @@ impl NodeBuilder {
             registry: Registry::default(),
             policy: Arc::new(Fifo),
             policies: Policies::default(),
+            queues: Vec::new(),
+            queue_times: QueueTimes::default(),
             env: Env::system(),
             label: None,
             slots: 16,
@@ -209,6 +219,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Takes the order of this sort of work from a queue of your own instead of the [policy](Self::policy); the last one given counts.
+    /// Gates and limits hold as ever. See [`crate::queue`].
+    ///
+    /// A queue may be of this node alone, or shared with others: an `Arc` of one is a queue too.
+    pub fn queue(mut self, work: Work, queue: impl ExternalQueue) -> Self {
+        self.queues.push((work, Arc::new(queue)));
+        self
+    }
+
+    /// How often queues are told what there is, and how long they are waited for.
+    pub fn queue_times(mut self, times: QueueTimes) -> Self {
+        self.queue_times = times;
+        self
+    }
+
     /// What happens to the schema at the start.
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
@@ -237,7 +262,7 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// [`is_invalid`](Error::is_invalid) for a kind that is registered twice or is no name, for a node without kinds or
-    /// slots, and for a lease that cannot be kept; [`is_schema`](Error::is_schema) and
+    /// slots, and for a lease or a queue's times that cannot be kept; [`is_schema`](Error::is_schema) and
     /// [`is_transient`](Error::is_transient) as for a client.
     pub async fn start(self) -> Result<Node> {
         self.registry.check()?;
@@ -252,6 +277,11 @@ impl NodeBuilder {
             ));
         }
         let times = self.lease.check().map_err(Error::invalid)?;
+        let queue_times = self.queue_times.check().map_err(Error::invalid)?;
+        let mut externals = Externals::default();
+        for (work, queue) in self.queues {
+            externals.set(work, queue, queue_times);
+        }
         let store = self.database.own_store(CONNECTIONS)?;
         prepare(&*store, self.migrate).await?;
         store.publish_kinds(self.registry.rules()).await?;
@@ -277,6 +307,7 @@ impl NodeBuilder {
             chooser: Chooser::new(self.policy, self.policies),
             lease: Lease::new(times, card.id, sent),
             limits: limits::Limits::default(),
+            externals,
             runs: Mutex::default(),
             claiming: Mutex::default(),
             run_slots: slots(self.slots),
@@ -308,6 +339,7 @@ impl NodeBuilder {
         core.spawn_duty("fence", fence::run(core.clone()));
         core.spawn_duty("upkeep", upkeep::run(core.clone()));
         core.spawn_duty("claimer", claimer::run(core.clone()));
+        core.spawn_duty("reconcile", reconcile::run(core.clone()));
         Ok(Node {
             core,
             drain_deadline: self.drain_deadline,

@@ -6,6 +6,7 @@
 pub mod child;
 mod ghost;
 mod log;
+mod lossy;
 mod names;
 mod place;
 mod puppet;
@@ -15,6 +16,7 @@ mod tap;
 pub use child::{Process, Relay};
 pub use ghost::{Ghost, bury, sweep};
 pub use log::Log;
+pub use lossy::Lossy;
 pub use names::NAMES;
 pub use place::Place;
 pub use puppet::{Actor, Puppet, Stage};

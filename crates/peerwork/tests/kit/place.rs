@@ -220,7 +220,8 @@ impl Sql {
     }
 }
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
+    "queue",
     "config",
     "setting",
     "task",

@@ -11,9 +11,9 @@ use peerwork_core::{
     SettingChange,
 };
 use peerwork_store::{
-    Applied, Claim, ClaimAnswer, Config, Created, Depth, End, Ended, Error, ErrorKind, Filter,
-    Glance, Hint, Hints, NewTask, NodeCard, Payload, Promoted, Result, RunningIn, Save, Saved,
-    Steered, Store, Swept, Tally, Wish,
+    Applied, Claim, ClaimAnswer, ClaimThese, Config, Created, Depth, End, Ended, Error, ErrorKind,
+    Filter, Glance, Hint, Hints, NewTask, NodeCard, Offer, Payload, Promoted, Result, RunningIn,
+    Save, Saved, Sought, Steered, Store, Swept, Tally, Wish,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -234,6 +234,8 @@ pass_on! {
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     claim(claim: Claim) -> ClaimAnswer;
     claim_within(claim: Claim, bounds: Bounds) -> ClaimAnswer;
+    claim_these(claim: ClaimThese, bounds: Bounds) -> ClaimAnswer;
+    offers(sought: Sought, limit: usize) -> Vec<Offer>;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
     config() -> Config;
     set(scope: Scope, changes: Vec<SettingChange>) -> Applied;

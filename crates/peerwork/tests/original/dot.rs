@@ -24,7 +24,7 @@ async fn drain(nodes: (Node, Node)) {
 }
 
 async fn six_dot_tasks_finish(place: Place) {
-    for queues in Queues::ALL {
+    for queues in Queues::all(&place) {
         let nodes = two_nodes(&place, queues, &Dot::default()).await;
         let client = nodes.0.client();
         let inputs: Vec<_> = (0..6).map(|n| Vectors::of(10, n)).collect();
@@ -42,7 +42,7 @@ async fn six_dot_tasks_finish(place: Place) {
 }
 
 async fn deleting_a_running_task_cancels_it_cleans_up_and_removes_it(place: Place) {
-    for queues in Queues::ALL {
+    for queues in Queues::all(&place) {
         let dot = Dot::paced();
         let nodes = two_nodes(&place, queues, &dot).await;
         let client = nodes.0.client();
@@ -62,7 +62,7 @@ async fn deleting_a_running_task_cancels_it_cleans_up_and_removes_it(place: Plac
 }
 
 async fn a_task_that_fails_at_random_and_is_run_again_finishes(place: Place) {
-    for queues in Queues::ALL {
+    for queues in Queues::all(&place) {
         let nodes = two_nodes(&place, queues, &Dot::failing_one_in(7)).await;
         let input = Vectors::of(20, 3);
         let task = nodes
@@ -86,7 +86,7 @@ async fn a_task_that_fails_at_random_and_is_run_again_finishes(place: Place) {
 }
 
 async fn a_task_that_is_paused_and_resumed_again_and_again_finishes(place: Place) {
-    for queues in Queues::ALL {
+    for queues in Queues::all(&place) {
         let dot = Dot::paced();
         let nodes = two_nodes(&place, queues, &dot).await;
         let input = Vectors::of(20, 5);

@@ -19,7 +19,7 @@ async fn a_task_that_finishes_with_forget_leaves_no_record(place: Place) {
 }
 
 async fn leaves_no_record(place: Place, dot: Dot) {
-    for queues in Queues::ALL {
+    for queues in Queues::all(&place) {
         let start = || queues.node(&place).register(dot.clone()).start();
         let (a, b) = (start().await.unwrap(), start().await.unwrap());
         let draft = Dot::task(Vectors::of(10, 1))

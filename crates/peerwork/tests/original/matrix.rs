@@ -17,7 +17,7 @@ async fn start(place: &Place, queues: Queues, slots: usize, dot: &Dot) -> Node {
 }
 
 async fn a_matrix_task_finishes_on_nodes_with_one_slot(place: Place) {
-    for queues in Queues::ALL {
+    for queues in Queues::all(&place) {
         // If the parent held its slot while it waits, its children would never run.
         let dot = Dot::default();
         let a = start(&place, queues, 1, &dot).await;
@@ -44,7 +44,7 @@ async fn a_matrix_task_finishes_on_nodes_with_one_slot(place: Place) {
 
 async fn a_matrix_task_finishes_while_a_node_is_drained_and_started_again_and_again(place: Place) {
     const SIZE: u32 = 6;
-    for queues in [Queues::ALL[0], Queues::ALL[3]] {
+    for queues in Queues::uniform(&place) {
         let dot = Dot::paced();
         let stays = start(&place, queues, 1, &dot).await;
         let input = Matrices::square(SIZE as usize);

@@ -13,18 +13,20 @@ use crate::sql::rows::{Placed, by_id, read, readable, select};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::ids_json;
-use crate::{Claim, ClaimAnswer};
+use crate::{Claim, ClaimAnswer, ClaimThese};
 use peerwork_core::{
-    BATCH_MAX, Bounds, Event, Grant, KindKey, Place, Rank, Reach, Rooms, Rules, ScopeKey, Setting,
-    TaskId, Timestamp, Transition, decide,
+    BATCH_MAX, Bounds, Event, Grant, KindKey, LaneId, Place, Rank, Reach, Rooms, Rules, ScopeKey,
+    Setting, TaskId, Timestamp, Transition, decide,
 };
 use std::collections::HashSet;
 use std::time::Instant;
 
 /// The move from `ready` to `running`, under limits.
 pub(crate) struct TakeWithin {
-    claim: Claim,
-    bounds: Bounds,
+    pub(super) claim: Claim,
+    pub(super) bounds: Bounds,
+    /// Instead of the first ones of the granted lanes: these, each in its lane.
+    pub(super) these: Option<Vec<(TaskId, LaneId)>>,
 }
 
 /// What was taken, if the settings are those on which it was decided.
@@ -46,7 +48,25 @@ impl TakeWithin {
         Self {
             claim: Take::new(claim).into_claim(),
             bounds,
+            these: None,
         }
+    }
+
+    /// The same of tasks that were named.
+    pub(crate) fn these(claim: &ClaimThese, bounds: Bounds) -> Self {
+        Self {
+            claim: claim.to_claim(),
+            bounds,
+            these: Some(claim.distinct()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let has_tasks = match &self.these {
+            Some(these) => !these.is_empty(),
+            None => !self.claim.grants.is_empty(),
+        };
+        !has_tasks || self.claim.kinds.is_empty()
     }
 
     /// The first tasks of a lane for which there is room, locked and taken from it.
@@ -192,11 +212,16 @@ impl Operation for TakeWithin {
             }
         }
         let mut found = Vec::new();
-        for grant in &claim.grants {
-            if is_late(begun) {
-                break;
+        match &self.these {
+            Some(these) => self.find_these(tx, these, &mut rooms, &mut found).await?,
+            None => {
+                for grant in &claim.grants {
+                    if is_late(begun) {
+                        break;
+                    }
+                    self.find(tx, grant, &mut rooms, &mut found).await?;
+                }
             }
-            self.find(tx, grant, &mut rooms, &mut found).await?;
         }
         let mut taken = Vec::with_capacity(found.len());
         for old in found {
@@ -226,7 +251,7 @@ impl Operation for TakeWithin {
 
 /// Claims under limits, and reads what handlers need.
 pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<ClaimAnswer, Fault> {
-    if take.claim.grants.is_empty() || take.claim.kinds.is_empty() {
+    if take.is_empty() {
         return Ok(ClaimAnswer::default());
     }
     let held_by = HeldBy::of(&take.claim);

@@ -3,6 +3,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod claim_ranges;
+pub(crate) mod claim_these;
 pub(crate) mod claim_within;
 pub(crate) mod commit;
 pub(crate) mod config;
@@ -15,7 +16,9 @@ pub(crate) mod glance;
 pub(crate) mod lanes;
 pub(crate) mod list;
 pub(crate) mod nodes;
+pub(crate) mod offers;
 pub(crate) mod operations;
+pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod save;
 pub(crate) mod steer;

@@ -8,7 +8,8 @@ use crate::*;
 use peerwork_core::*;
 use uuid::Uuid;
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
+    "queue",
     "task",
     "ready",
     "running",
@@ -264,6 +265,26 @@ const MEANT: &[Meant] = &[
         "list all",
         "index of peerwork_task by peerwork_task_created",
     ),
+    always(Sqlite, "offers", "SCAN r", "the page that was just read"),
+    always(
+        Sqlite,
+        "queue: take the next",
+        "SCAN q",
+        "the few rows that a lane begins with",
+    ),
+    always(Sqlite, "queue: read", "SCAN peerwork_queue", WINDOW),
+    always(
+        Postgres,
+        "queue: read",
+        "using peerwork_queue_pkey on peerwork_queue",
+        WINDOW,
+    ),
+    always(
+        MySql,
+        "queue: read",
+        "index of peerwork_queue by PRIMARY",
+        WINDOW,
+    ),
     while_empty("lanes", "ALL of h by "),
     while_empty("running elsewhere", "ALL of t by "),
     while_empty("heads", "ALL of t by "),
@@ -359,6 +380,13 @@ async fn fill(store: &SqlStore) {
             ..task(id(n))
         });
         store.create(tasks.collect()).await.expect("create");
+    }
+    let mut after = None;
+    for _ in 0..2 {
+        let offers = store.offers(Sought::After(after), BATCH_MAX).await;
+        let offers = offers.expect("offers");
+        after = offers.last().map(Offer::spot);
+        store.enqueue(offers).await.expect("enqueue");
     }
     let version = store.config().await.expect("config").version;
     for n in 0..NODES {

@@ -21,7 +21,9 @@ use crate::sql::ops::glance::Look;
 use crate::sql::ops::lanes::{Heads, Lanes, RunningElsewhere};
 use crate::sql::ops::list::List;
 use crate::sql::ops::nodes::RenewLease;
+use crate::sql::ops::offers::Offers;
 use crate::sql::ops::operations::{Conclude, Concluded};
+use crate::sql::ops::queue::{Dequeue, Enqueue, Pop, ReadQueue};
 use crate::sql::ops::read::{Get, HeldRuns, Verify};
 use crate::sql::ops::save::{SaveRuns, TrySuspect};
 use crate::sql::ops::steer::Steer;
@@ -197,6 +199,7 @@ pub(super) async fn play(store: &SqlStore) -> Vec<Act> {
     look(&mut stage).await;
     keep_up(&mut stage).await;
     limit(&mut stage).await;
+    name_tasks(&mut stage).await;
     stage.lease.sound();
     stage.acts
 }
@@ -509,4 +512,59 @@ async fn limit(stage: &mut Stage) {
     stage.write("clear what is set", set).await;
     let policy = Some("fair".to_owned());
     stage.write("set the policy", SetPolicy { policy }).await;
+}
+
+/// What is claimable is told to a queue, and two are claimed that it names.
+async fn name_tasks(stage: &mut Stage) {
+    let tasks = vec![task(id(9)), task(id(10))];
+    stage
+        .write("create what is named", Create::new(tasks))
+        .await;
+    let offers = |sought| Offers { sought, limit: 10 };
+    let first = offers(Sought::After(None));
+    let first = stage.read("offers: the first page", first).await;
+    let after = Some(first[0].spot());
+    let next = offers(Sought::After(after));
+    let next = stage.read("offers: the next page", next).await;
+    assert_eq!(next, first[1..]);
+    let kind = KindKey::new(&name("plain"));
+    let sought = Sought::First {
+        lanes: vec![first[0].lane, LaneId(Uuid::from_u128(1))],
+        kinds: vec![kind],
+    };
+    let of_lanes = stage.read("offers: the first of lanes", offers(sought));
+    assert!(of_lanes.await.iter().any(|offer| offer.task == id(9)));
+    let sought = Sought::These(vec![id(10), id(9)]);
+    let named = stage.read("offers: by ids", offers(sought)).await;
+    assert_eq!(named.len(), 2);
+
+    let enqueue = Enqueue::new(named.clone());
+    stage.write("queue: put", enqueue).await;
+    let pop = Pop {
+        lanes: vec![named[0].lane],
+        kinds: vec![kind],
+        limit: 1,
+    };
+    let popped = stage.write("queue: take the next", pop).await;
+    assert_eq!(popped, [id(9)]);
+    for after in [None, Some(id(9))] {
+        let limit = 10;
+        let known = stage.read("queue: read", ReadQueue { after, limit }).await;
+        assert_eq!(known, [id(10)]);
+    }
+    let ids = vec![id(10)];
+    stage.write("queue: take out", Dequeue { ids }).await;
+
+    let version = stage.read("read what is set", ReadConfig).await.version;
+    let these = ClaimThese {
+        node: NODE,
+        run: RUN,
+        tasks: named.iter().map(|offer| (offer.task, offer.lane)).collect(),
+        kinds: vec![kind],
+        version,
+    };
+    let take = TakeWithin::these(&these, Bounds::default());
+    let taken = stage.write("claim named tasks", take).await;
+    let taken = taken.expect("it was decided on what is set").ids();
+    assert_eq!(taken, [id(10), id(9)]);
 }
