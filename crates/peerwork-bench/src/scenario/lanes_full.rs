@@ -13,7 +13,9 @@ use crate::target::Target;
 use crate::timed::Timed;
 use anyhow::{Context, ensure};
 use peerwork::{Handler, Node, State};
+use std::future::IntoFuture;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// Not all groups are full after this time: something is wrong.
 const FULL_IN: Duration = Duration::from_secs(120);
@@ -65,8 +67,14 @@ fn group(n: usize, groups: usize) -> String {
 /// Groups that are at their limits, with tasks waiting in them; and the node that runs one of each.
 async fn fill_up(place: &Place, groups: usize, blocked: usize) -> anyhow::Result<Node> {
     let client = &place.client;
+    // Each is answered once it is in force on all nodes, so all of them are asked for at once.
+    let mut limits = JoinSet::new();
     for n in 0..groups {
-        client.group(&group(n, groups)).limit(1).await?;
+        let limit = client.group(&group(n, groups)).limit(1);
+        limits.spawn(limit.into_future());
+    }
+    while let Some(set) = limits.join_next().await {
+        set??;
     }
     let running = (0..groups).map(|n| Patient::task(0).group(group(n, groups)));
     client.create_many(running).await?;
