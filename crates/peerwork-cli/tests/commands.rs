@@ -451,8 +451,8 @@ async fn a_task_that_does_not_run_is_explained() {
     );
 
     // Who acts for a user learns no names of others, and nothing of others' tasks.
-    let anns = place.run(&format!("task explain {id} --as-user ann -o json"));
-    let anns = anns.await;
+    let anns = format!("task explain {id} --as-user ann -o json");
+    let anns = place.run(&anns).await;
     assert!(!anns.assert_done().out.contains("bob"), "{anns:?}");
     let bobs = place.run(&format!("task explain {id} --as-user bob")).await;
     bobs.assert_error(3, "does not exist");

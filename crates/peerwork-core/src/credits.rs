@@ -25,6 +25,10 @@ impl Credits {
     /// How long a task may be read ahead of its start, in milliseconds.
     pub const AHEAD_MS: u64 = 100;
 
+    /// Tasks that take longer than this part of [`AHEAD_MS`](Self::AHEAD_MS) are read ahead by no more than this part of it: enough for
+    /// a claim, and whoever comes does not wait for a whole task that was in line before it.
+    const LONGER_PART: usize = 4;
+
     /// How long a claimed task waits for a slot before it goes back, in milliseconds: short tasks had been ending
     /// quickly, then long ones came. Long enough that a hiccup gives nothing back.
     pub const GIVE_BACK_MS: u64 = 500;
@@ -42,10 +46,16 @@ impl Credits {
 
     /// How many tasks to claim now.
     pub fn free(&self) -> usize {
-        let ahead = usize::try_from(self.ended_per_window)
-            .unwrap_or(Self::AHEAD_MAX)
-            .min(Self::AHEAD_MAX);
-        (self.slots + ahead).saturating_sub(self.held)
+        (self.slots + self.ahead()).saturating_sub(self.held)
+    }
+
+    fn ahead(&self) -> usize {
+        let ended = usize::try_from(self.ended_per_window).unwrap_or(usize::MAX);
+        let is_short = ended >= self.slots.saturating_mul(Self::LONGER_PART);
+        match is_short {
+            true => ended.min(Self::AHEAD_MAX),
+            false => ended / Self::LONGER_PART,
+        }
     }
 
     /// How many tasks to claim now of what is never read ahead.
@@ -122,6 +132,22 @@ mod tests {
         credits.ended(1, ms(120_000));
         credits.roll(ms(180_000));
         assert!(credits.free() <= 1, "only the free slot");
+    }
+
+    #[test]
+    fn tasks_that_take_as_long_as_the_read_ahead_are_read_ahead_by_a_part_of_it() {
+        let mut credits = Credits::new(16, ms(0));
+        let ahead_after = |credits: &mut Credits, ended, from| {
+            credits.roll(ms(from));
+            credits.claimed(ended);
+            credits.ended(ended, ms(from + 50));
+            credits.roll(ms(from + Credits::AHEAD_MS));
+            credits.free() - credits.free_slots()
+        };
+        // A hundred milliseconds each, and then one.
+        assert_eq!(ahead_after(&mut credits, 16, 1_000), 4);
+        assert_eq!(ahead_after(&mut credits, 1_600, 2_000), 1_600);
+        assert_eq!(ahead_after(&mut credits, 3, 3_000), 0);
     }
 
     #[test]
