@@ -88,7 +88,7 @@ impl Backlog {
                 seed: random.random(),
             };
             let draft = Draft::<Untyped>::of_kind(KIND, &input).id(id);
-            drafts.push((id, draft.group(&group(n)).user(&format!("user-{}", n % 8))));
+            drafts.push((id, draft.group(group(n)).user(format!("user-{}", n % 8))));
         }
         let ask = |id: &TaskId| id.0.as_u128() as u64;
         let ids: Vec<_> = drafts.iter().map(|(id, _)| *id).collect();
