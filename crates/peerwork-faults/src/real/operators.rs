@@ -17,6 +17,8 @@ pub const GROUPS: [&str; 4] = ["group-0", "group-1", "group-2", "group-9"];
 const USERS: [&str; 2] = ["user-0", "user-1"];
 /// None that a fault waits for.
 const KINDS: [&str; 2] = ["plain", "flaky"];
+/// A node hears of a gate within a second, and a dead one's tasks go on within five.
+const PATIENCE: Duration = Duration::from_secs(8);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// For whom something is set.
@@ -89,7 +91,7 @@ impl Operator {
             let Some(task) = self.create(from, seed).await else {
                 continue;
             };
-            if !self.runs(&task).await || task.move_to(to).await.is_err() {
+            if !self.comes_to(&task, Status::Running).await || task.move_to(to).await.is_err() {
                 continue;
             }
             let close = Change::Close {
@@ -98,8 +100,7 @@ impl Operator {
                 until: None,
             };
             self.set(Whose::Group(to), close).await;
-            let record = task.get().await;
-            let is_stopped = record.is_ok_and(|record| record.task.status == Status::Resuming);
+            let is_stopped = self.comes_to(&task, Status::Resuming).await;
             self.set(Whose::Group(to), Change::Open).await;
             if is_stopped {
                 return;
@@ -133,12 +134,13 @@ impl Operator {
         created.ok()
     }
 
-    /// Waits until it runs. False: it does not, for too long.
-    async fn runs(&self, task: &TaskHandle) -> bool {
-        while Instant::now() < self.ends {
+    /// Waits until it is in `wanted`. False: it is over before, or takes too long.
+    async fn comes_to(&self, task: &TaskHandle, wanted: Status) -> bool {
+        let until = self.ends.min(Instant::now() + PATIENCE);
+        while Instant::now() < until {
             let status = task.get().await.map(|record| record.task.status);
             match status {
-                Ok(Status::Running) => return true,
+                Ok(status) if status == wanted => return true,
                 Ok(status) if status.is_final() => return false,
                 Ok(_) | Err(_) => tokio::time::sleep(AGAIN).await,
             }

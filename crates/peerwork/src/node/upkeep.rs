@@ -123,6 +123,8 @@ async fn act(
     watch: &mut Watch,
     mismatches: &mut u32,
 ) -> Result<()> {
+    // What follows may wait for the database: the peers' silence is known for the time of the look, and no longer.
+    let now = core.client.env.now();
     if let Err(error) = core.heed_config(glance).await {
         // Meanwhile it claims nothing, and keeps to all else that a node is for.
         tracing::warn!(%error, "cannot read what is set; trying again at the next look");
@@ -134,7 +136,6 @@ async fn act(
     }
     let gap_ms = 2 * core.lease.times.beat_ms;
     let mut dead = glance.dead;
-    let now = core.client.env.now();
     if core.lease.is_unheard(now, gap_ms) {
         // Nor may anybody else's beat get through: silence is no sign of death then.
         watch.forget();
