@@ -23,8 +23,13 @@ fn of(group: &str, user: &str) -> NewTask {
 pub async fn a_task_that_is_not_there_is_not_explained(f: &Fixture) {
     let nobody = f.store.explain(fresh_task()).await.expect("explain");
     assert_eq!(nobody, None);
+    f.publish(Rules {
+        cleanup: false,
+        ..Rules::default()
+    })
+    .await;
     let id = f.create(task()).await;
-    f.must(id, Wish::ForceDelete).await;
+    f.must(id, Wish::Delete).await;
     let facts = facts(f, id).await;
     assert_eq!(
         (facts.task.status, facts.finished_at),
@@ -287,7 +292,7 @@ pub async fn a_held_task_tells_of_its_node_alone(f: &Fixture) {
     assert_eq!((told.node, told.nodes.len()), (Some(held.node), 1));
     assert_eq!(told.nodes[0].id, held.node);
     assert_eq!((told.line, &told.scopes[..]), (None, &[][..]));
-    // Also while it is dead, and when its row is gone.
+    // Also while it is dead.
     f.bury(held.node).await;
     assert!(!facts(f, held.id).await.nodes[0].alive);
 }

@@ -2,8 +2,8 @@
 //!
 //! Numbers are those of the invariants that it checks: see `docs/invariants.md`.
 
-use peerwork_core::{NodeId, RunId, Status, TaskId, lifecycle};
-use peerwork_store::{Change, Seen};
+use peerwork_core::{KindKey, NodeId, RunId, Status, TaskId, lifecycle};
+use peerwork_store::{Change, Claimed, Seen};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -125,6 +125,18 @@ impl History {
 
     pub fn violation(&self, invariant: &'static str, what: String) {
         self.with(|record| record.report.violations.push(Violation { invariant, what }));
+    }
+
+    /// A node that has `kinds` has claimed these.
+    pub fn claimed_for(&self, kinds: &[KindKey], tasks: &[Claimed]) {
+        let is_foreign = |task: &&Claimed| !kinds.contains(&KindKey::new(&task.kind));
+        for task in tasks.iter().filter(is_foreign) {
+            let what = format!(
+                "task {} of kind {} was claimed by a node without it",
+                task.id, task.kind
+            );
+            self.violation("I27", what);
+        }
     }
 
     /// The changes that one call of the store has made.

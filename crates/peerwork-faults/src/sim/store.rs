@@ -416,11 +416,7 @@ impl Store for FaultyStore {
             .map(|(peer, seq, ..)| (*peer, *seq))
             .collect();
         let heard = self.history.heard(node);
-        let mut watching = self
-            .faults
-            .watching
-            .lock()
-            .expect("no panic under the lock");
+        let mut watching = self.faults.watching.lock().expect("no panic");
         watching.read(self.faults.database.lease, self.time(), heard, &peers);
         drop(watching);
         Ok(glance)
@@ -442,11 +438,7 @@ impl Store for FaultyStore {
         call!(self, "claim", me => async {
             let kinds = claim.kinds.clone();
             let claimed = me.inner.claim(claim).await?;
-            for task in &claimed.tasks {
-                if !kinds.contains(&KindKey::new(&task.kind)) {
-                    me.history.violation("I27", format!("task {} of kind {} was claimed by a node without it", task.id, task.kind));
-                }
-            }
+            me.history.claimed_for(&kinds, &claimed.tasks);
             Ok(claimed)
         })
     }

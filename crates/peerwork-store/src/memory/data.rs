@@ -5,8 +5,8 @@ use super::table::Table;
 use crate::store::other_wish;
 use crate::*;
 use peerwork_core::{
-    Event, KindKey, LaneId, LaneView, Name, NodeId, OperationId, Place, Rank, Rules, Status, Task,
-    TaskId, Timestamp, Transition, Work, decide,
+    Event, KindKey, LaneId, LaneLook, LaneView, Name, NodeId, OperationId, Place, Rank, Reach,
+    Rules, Status, Task, TaskId, Timestamp, Transition, Work, decide,
 };
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -135,6 +135,33 @@ impl Data {
             rank: Rank::new(row.task.status, row.priority),
             since: row.task.ready_at,
         }
+    }
+
+    /// The lanes that `look` means.
+    pub fn lanes(&self, kinds: &[KindKey], look: LaneLook) -> Vec<LaneView> {
+        let mut lanes = BTreeMap::new();
+        for (lane, rank, _, id) in &self.table.ready {
+            let is_behind = look.after.is_none_or(|after| *lane > after);
+            if is_behind && self.is_one_of(kinds, id) {
+                let head = || self.head(*lane, *id);
+                let key = (*lane, look.by_rank.then_some(*rank));
+                lanes.entry(key).or_insert_with(head);
+            }
+        }
+        lanes.into_values().take(look.limit).collect()
+    }
+
+    /// The first task of each of these ranges' lanes.
+    pub fn heads(&self, kinds: &[KindKey], reaches: Vec<Reach>) -> Vec<LaneView> {
+        let mut heads = BTreeMap::new();
+        for reach in reaches {
+            let mut ids = self.table.within(reach);
+            if let Some(id) = ids.find(|id| self.is_one_of(kinds, id)) {
+                let head = || self.head(reach.lane, id);
+                heads.entry(reach.lane).or_insert_with(head);
+            }
+        }
+        heads.into_values().collect()
     }
 
     /// What runs on other nodes, by lane.

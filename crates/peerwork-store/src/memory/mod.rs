@@ -352,17 +352,7 @@ impl Store for MemoryStore {
     }
 
     async fn lanes(&self, kinds: Vec<KindKey>, look: LaneLook) -> Result<Vec<LaneView>> {
-        let data = self.data();
-        let mut lanes = BTreeMap::new();
-        for (lane, rank, _, id) in &data.table.ready {
-            let is_behind = look.after.is_none_or(|after| *lane > after);
-            if is_behind && data.is_one_of(&kinds, id) {
-                let head = || data.head(*lane, *id);
-                let key = (*lane, look.by_rank.then_some(*rank));
-                lanes.entry(key).or_insert_with(head);
-            }
-        }
-        Ok(lanes.into_values().take(look.limit).collect())
+        Ok(self.data().lanes(&kinds, look))
     }
 
     async fn running_elsewhere(&self, node: NodeId) -> Result<Vec<RunningIn>> {
@@ -370,16 +360,7 @@ impl Store for MemoryStore {
     }
 
     async fn heads(&self, kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Result<Vec<LaneView>> {
-        let data = self.data();
-        let mut heads = BTreeMap::new();
-        for reach in reaches {
-            let mut ids = data.table.within(reach);
-            if let Some(id) = ids.find(|id| data.is_one_of(&kinds, id)) {
-                let head = || data.head(reach.lane, id);
-                heads.entry(reach.lane).or_insert_with(head);
-            }
-        }
-        Ok(heads.into_values().collect())
+        Ok(self.data().heads(&kinds, reaches))
     }
 
     async fn claim(&self, mut claim: Claim) -> Result<ClaimAnswer> {

@@ -1,9 +1,8 @@
 //! Claiming under limits: one transaction of separate statements. First the claim takes its turn under every limit, then it counts
 //! what runs under them, then it takes no more than is left.
 
-use super::claim::{
-    HeldBy, ORDER, READY, Take, complete, insert_running_under, is_late, is_too_late, may_claim,
-};
+use super::claim::{ORDER, READY, Take, insert_running_under, is_late, is_too_late, may_claim};
+use super::claim_read::{HeldBy, complete};
 use crate::sql::dialect::ID_HEX;
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};

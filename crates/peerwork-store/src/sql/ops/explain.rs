@@ -73,8 +73,11 @@ async fn line(tx: &mut Tx<'_>, facts: &Facts, rank: Rank) -> Result<Line, Fault>
             "with recursive l(lane) as (select min(lane) from ~ready union all \
              select (select min(r.lane) from ~ready r where r.lane > l.lane) from l where l.lane is not null) "
         }
-        // Its optimizer steps through the index by itself.
-        Database::MySql => "with l(lane) as (select distinct lane from ~ready limit ",
+        // Its optimizer steps through the index by itself, or walks along it, and stops at the limit; where it was not told which
+        // index, it would rather read all of a table of which it wants a part.
+        Database::MySql => {
+            "with l(lane) as (select lane from ~ready force index (primary) group by lane limit "
+        }
     });
     if tx.database() == Database::MySql {
         sql.bind(LANES_MAX + 1).push(") ");
@@ -134,10 +137,12 @@ enum Which {
 
 async fn nodes(tx: &mut Tx<'_>, which: Which) -> Result<Vec<NodeFacts>, Fault> {
     let mut sql = tx.sql(
-        "select n.id, n.label, n.lease_until, n.alive, n.slots, n.kinds, \
-         (select count(*) from ~running r where r.node = n.id and r.status in (",
+        "select n.id, n.label, n.lease_until, n.alive, n.slots, n.kinds, (select count(*) from ~running r",
     );
-    sql.numbers(counted()).push(")) from ~node n where ");
+    sql.push_on(Database::MySql, " force index (~running_node)")
+        .push(" where r.node = n.id and r.status in (")
+        .numbers(counted())
+        .push(")) from ~node n where ");
     match which {
         Which::Alive => sql.push("n.alive = 1"),
         Which::Holder(node) => sql.push("n.id = ").bind(node),

@@ -3,6 +3,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod claim_ranges;
+pub(crate) mod claim_read;
 pub(crate) mod claim_these;
 pub(crate) mod claim_within;
 pub(crate) mod commit;
