@@ -140,7 +140,7 @@ impl LaneBook {
         self.asked_heads = false;
     }
 
-    /// `tasks` tasks were created in a lane just now; `view` is what is known of them.
+    /// `tasks` tasks were created in a lane just now; `view` is what is known of them. They came after all that was seen.
     pub fn heard_of(&mut self, mut view: LaneView, tasks: usize, now: Mono) {
         let key = self.key(view.lane, view.rank);
         self.frontier.heard(view.lane, view.rank);
@@ -154,7 +154,7 @@ impl LaneBook {
         if let Some(known) = shown.iter_mut().find(is_it) {
             if view.rank < known.rank {
                 // Its first task is another one now, and new.
-                (known.rank, known.since) = (view.rank, latest);
+                (known.rank, known.since) = (view.rank, view.since.max(latest));
             }
             match self.announced.get_mut(&key) {
                 Some(announced) => *announced += tasks,
@@ -162,7 +162,7 @@ impl LaneBook {
             }
             return;
         }
-        view.since = self.latest;
+        view.since = view.since.max(latest);
         self.begin_anew(now);
         self.lanes_mut(view.work).push(view);
         self.announced.insert(key, tasks);

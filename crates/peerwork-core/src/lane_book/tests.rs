@@ -401,3 +401,18 @@ fn a_lane_of_which_all_that_was_announced_was_taken_by_ids_needs_no_look_when_it
     assert_eq!(after(2), Step::Rest(None));
     assert_eq!(after(1), Step::Look, "somebody else has it, or it is late");
 }
+
+#[test]
+fn a_newcomer_is_behind_all_that_was_seen_and_as_new_as_the_clock_says() {
+    let mut book = LaneBook::default();
+    book.heard();
+    look(&mut book, 0, 1, vec![view(1, 50)]);
+    book.heard_of(view(2, 0), 1, ms(2));
+    book.heard_of(view(3, 70), 1, ms(2));
+    let since: Vec<_> = book
+        .lanes(Work::Run)
+        .iter()
+        .map(|lane| lane.since.0)
+        .collect();
+    assert_eq!(since, [50, 50, 70]);
+}

@@ -193,8 +193,10 @@ impl Claimer {
             self.book.heard();
         }
         self.kinds = kinds;
-        for ((_, kind), (view, tasks)) in news.lanes {
+        let came_at = self.core.limits.time(now);
+        for ((_, kind), (mut view, tasks)) in news.lanes {
             if self.core.registry.has(kind) {
+                view.since = came_at;
                 self.book.heard_of(view, tasks, now);
             }
         }
