@@ -369,10 +369,8 @@ mod tests {
 
     #[test]
     fn every_version_follows_the_one_before_on_every_database() {
-        let mut before = 0;
-        for migration in &MIGRATIONS {
-            assert!(migration.version > before, "{}", migration.name);
-            before = migration.version;
+        for (migration, version) in MIGRATIONS.iter().zip(1..) {
+            assert_eq!(migration.version, version, "{}", migration.name);
             for text in [migration.sqlite, migration.postgres, migration.mysql] {
                 // Where there is nothing to do, it says why.
                 assert!(!text.trim().is_empty(), "{}", migration.name);

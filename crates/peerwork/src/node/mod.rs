@@ -13,6 +13,7 @@
 //! | `limits` | what is limited and gated, as the node knows it |
 //! | `chooser` | the policy that is in force, and what it is shown |
 //! | `external` | queues that keep the order elsewhere |
+//! | `named` | claims of what such queues name |
 //! | `reconcile` | tells such queues what they do not know |
 
 mod beat;
@@ -24,6 +25,7 @@ mod external;
 mod fence;
 mod lease;
 mod limits;
+mod named;
 mod pulse;
 mod reconcile;
 mod registry;

@@ -26,10 +26,10 @@ pub(super) async fn run(core: Arc<Core>) {
         ready: true,
         ..Hint::default()
     });
-    let start = LaneId(core.client.env.new_run_id().0);
     let mut round = Round {
-        after: Some(Spot::before(start)),
-        began_somewhere: true,
+        after: None,
+        goes_anywhere: true,
+        goes_on: false,
         known: [None, None],
         checks_from: env.now(),
     };
@@ -72,7 +72,10 @@ pub(super) async fn run(core: Arc<Core>) {
 struct Round {
     /// Behind this spot the next page begins.
     after: Option<Spot>,
-    began_somewhere: bool,
+    /// It has not gone to a place of its own yet.
+    goes_anywhere: bool,
+    /// It is on its way from there to the end, and begins anew at once.
+    goes_on: bool,
     /// Behind these tasks the next page of what each queue knows begins: cleanups, runs.
     known: [Option<TaskId>; 2],
     checks_from: Mono,
@@ -86,6 +89,12 @@ impl Round {
         // Rows that could not be read are missing: only a page that is far from full is the last one.
         let is_last = offers.len() < BATCH_MAX / 2;
         self.after = offers.last().map(Offer::spot).filter(|_| !is_last);
+        if !is_last && std::mem::take(&mut self.goes_anywhere) {
+            // One page is read at once, whoever reads it. Of more each node goes through another part first.
+            let anywhere = LaneId(core.client.env.new_run_id().0);
+            self.after = Some(Spot::before(anywhere));
+            self.goes_on = true;
+        }
         offers.retain(|offer| core.registry.has(KindKey::new(&offer.kind)));
         let now = core.client.env.now();
         for (work, external) in core.externals.all() {
@@ -94,8 +103,17 @@ impl Round {
                 external.offer(core, its).await;
             }
         }
-        // The first time it has begun somewhere: what is before that is as much in need.
-        Ok(!is_last || std::mem::take(&mut self.began_somewhere))
+        if !is_last {
+            return Ok(true);
+        }
+        // From its own place to the end is no whole round: what is before that is as much in need.
+        let goes_on = std::mem::take(&mut self.goes_on);
+        if !goes_on {
+            core.externals
+                .all()
+                .for_each(|(_, external)| external.round_is_over());
+        }
+        Ok(goes_on)
     }
 
     /// Has each queue forget what is not claimable of the next page of what it knows.

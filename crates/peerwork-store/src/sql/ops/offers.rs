@@ -139,7 +139,7 @@ fn push_task(tx: &Tx<'_>, sql: &mut Sql) {
             " cross join lateral (select t.grp, t.usr, t.kind from ~task t where t.id = r.id limit 1) t"
         }
         false => match tx.database() {
-            Database::MySql => " straight_join ~task t on t.id = r.id",
+            Database::MySql => " straight_join ~task t force index (primary) on t.id = r.id",
             Database::Sqlite => " cross join ~task t on t.id = r.id",
             Database::Postgres => " join ~task t on t.id = r.id",
         },

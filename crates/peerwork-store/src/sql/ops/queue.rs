@@ -165,8 +165,12 @@ impl Operation for ReadQueue {
 }
 
 async fn delete(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<(), Fault> {
-    let mut sql = tx.sql("delete from ~queue where ");
-    sql.ids("id", ids);
+    let mut sql = tx.sql(match tx.database() {
+        // Told so, because it would lock all of a small table.
+        Database::MySql => "delete q from ~queue as q force index (primary) where ",
+        Database::Sqlite | Database::Postgres => "delete from ~queue as q where ",
+    });
+    sql.ids("q.id", ids);
     tx.execute(sql).await?;
     Ok(())
 }
