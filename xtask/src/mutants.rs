@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_mutant_is_chosen_by_its_name() {
-        assert_eq!(chosen(&[]).unwrap().len(), 12);
+        assert_eq!(chosen(&[]).unwrap().len(), 10);
         let name = MUTANTS[3].name.to_owned();
         assert_eq!(chosen(std::slice::from_ref(&name)).unwrap()[0].name, name);
         let error = chosen(&["nobody".to_owned()]).unwrap_err().to_string();

@@ -5,7 +5,6 @@
 
 mod database;
 mod history;
-mod limits;
 mod panics;
 mod points;
 mod scale;

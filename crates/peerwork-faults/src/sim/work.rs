@@ -93,9 +93,6 @@ impl Count {
                     self.history.saved(run.id(), at);
                     self.history
                         .happened("told to stop", format!("{}", stop.reason));
-                    if stop.reason == peerwork::Reason::Gate {
-                        self.history.happened("told by a gate", run.id());
-                    }
                 }
                 Err(_) => {}
             }

@@ -2,7 +2,6 @@
 
 use super::database::Database;
 use super::history::{History, Report};
-use super::limits;
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
 use super::{Mode, Plan};
@@ -21,9 +20,7 @@ pub(super) const LEASE: LeaseTimes = LeaseTimes {
 };
 
 /// How long the world gets to come to its end when the faults have stopped.
-///
-/// Under a limit of one everything runs one after the other.
-const PEACE: Duration = Duration::from_secs(1_800);
+const PEACE: Duration = Duration::from_secs(600);
 
 /// More tasks than all nodes together have slots for: a node starts at once what it has claimed.
 const PLENTY: usize = 40;
@@ -263,9 +260,6 @@ impl World {
         // A clock that was set back is put right: what was to be due by the old one waits for that.
         let furthest = self.furthest.load(Ordering::Relaxed);
         self.jump.fetch_max(furthest, Ordering::Relaxed);
-        limits::open(&self.store)
-            .await
-            .expect("the store in memory answers");
         for task in tasks {
             self.history.resume_asked(task.id());
             // Refused where it is over or being deleted; that is as good.
@@ -326,9 +320,6 @@ impl World {
                 self.history.violation("I20", what);
             }
         }
-        limits::clear(&self.store)
-            .await
-            .expect("the store in memory answers");
         let claims = |world: &Self| -> Vec<_> {
             let nodes = world.nodes.iter();
             nodes
@@ -376,7 +367,7 @@ impl World {
     }
 }
 
-/// Creates tasks, steers them and sets limits at random, one call after the other, over a connection of its own that fails too;
+/// Creates tasks and steers them at random, one call after the other, over a connection of its own that fails too;
 /// at the end takes every pause back.
 async fn people(
     plan: Plan,
@@ -399,9 +390,6 @@ async fn people(
         tokio::time::sleep(Duration::from_millis(dice(3_000) as u64)).await;
         if tasks.len() < plan.tasks {
             tasks.extend(create(&client, &history, tasks.len(), 1 + dice(20) as u64).await);
-        }
-        if dice(4) == 0 {
-            limits::set(&client, &history, dice).await;
         }
         if tasks.is_empty() {
             continue;

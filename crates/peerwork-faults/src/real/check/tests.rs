@@ -169,10 +169,9 @@ impl Story {
             histories: vec![self.node, self.people],
             audit: self.audit,
             ledger: self.ledger,
-            boot_to_day_us: 0,
             ttl_us: TTL_US,
             gap_us: TTL_US / 3,
-            fills_limits: false,
+            ..Evidence::default()
         })
     }
 }
