@@ -123,8 +123,14 @@ async fn act(
     watch: &mut Watch,
     mismatches: &mut u32,
 ) -> Result<()> {
-    // What follows may wait for the database: the peers' silence is known for the time of the look, and no longer.
+    // Before anything that may wait for the database: what is heard meanwhile says nothing about the time of this look.
     let now = core.client.env.now();
+    let gap_ms = 2 * core.lease.times.beat_ms;
+    if core.lease.is_unheard(now, gap_ms) {
+        // Nor may anybody else's beat get through: silence is no sign of death then.
+        watch.forget();
+    }
+    let silent = watch.read(now, gap_ms, glance.now, &glance.peers);
     if let Err(error) = core.heed_config(glance).await {
         // Meanwhile it claims nothing, and keeps to all else that a node is for.
         tracing::warn!(%error, "cannot read what is set; trying again at the next look");
@@ -134,13 +140,8 @@ async fn act(
             core.tell(wish.id, wish.run, reason);
         }
     }
-    let gap_ms = 2 * core.lease.times.beat_ms;
     let mut dead = glance.dead;
-    if core.lease.is_unheard(now, gap_ms) {
-        // Nor may anybody else's beat get through: silence is no sign of death then.
-        watch.forget();
-    }
-    for (node, seq) in watch.read(now, gap_ms, glance.now, &glance.peers) {
+    for (node, seq) in silent {
         if core.store.declare_dead(node, seq).await? {
             tracing::warn!(%node, "declared dead: it has not beaten for its whole lease");
             dead = true;
