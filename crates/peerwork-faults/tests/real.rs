@@ -31,8 +31,9 @@ fn passes(database: &str, seed: u64, only: &str) {
     let must = verdict["must_have_happened"].as_array().expect("names");
     assert!(must.len() >= 14, "{told}");
     let missed = verdict["missed"].as_array().expect("names");
-    // Which commits lose their answers depends on how much a busy machine gets done in so short a time.
-    let by_chance = ["ambiguous_claim", "ambiguous_finish"];
+    // Which commits lose their answers, and whether a gate comes while what it would stop still runs, depends on how much a busy machine
+    // gets done in so short a time.
+    let by_chance = ["ambiguous_claim", "ambiguous_finish", "stopped_by_a_gate"];
     let is_missed = |what: &&serde_json::Value| !by_chance.contains(&what.as_str().unwrap_or(""));
     assert_eq!(missed.iter().find(is_missed), None, "{told}");
 }

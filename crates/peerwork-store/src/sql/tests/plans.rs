@@ -287,6 +287,7 @@ const MEANT: &[Meant] = &[
     ),
     while_empty("lanes", "ALL of h by "),
     while_empty("running elsewhere", "ALL of t by "),
+    while_empty("offers", "ALL of t by "),
     while_empty("heads", "ALL of t by "),
     while_empty("lanes", "index of r by PRIMARY"),
     while_empty("read what was claimed", "ALL of t by "),
