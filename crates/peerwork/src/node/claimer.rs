@@ -98,12 +98,14 @@ impl Claimer {
         match self.try_claim_all().await {
             Ok(until) => {
                 let now = self.core.client.env.now();
+                self.core.has_claimed_all(now);
                 let opens_at = self.core.limits.opens_at(now);
                 let gives_up_at = self.core.externals.gives_up_at(now);
                 Rest::Until([until, opens_at, gives_up_at].into_iter().flatten().min())
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot claim; trying again");
+                self.core.tell_of_room();
                 Rest::AfterError
             }
         }

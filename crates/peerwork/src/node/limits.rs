@@ -32,6 +32,8 @@ pub(crate) struct Limits {
     has_asked: AtomicBool,
     /// Whether this node may run more tasks of a kind: there may be some in lanes that seemed empty.
     has_room: AtomicBool,
+    /// Whether a run has ended here under a limit, and the others do not know.
+    is_untold: AtomicBool,
 }
 
 /// Whose a run is: the names, of which settings may ask.
@@ -272,10 +274,29 @@ impl Core {
         let is_limited = book.is_limited(&whose);
         drop(book);
         if is_limited {
+            self.limits.is_untold.store(true, Ordering::Relaxed);
+            if self.draining.is_cancelled() {
+                self.tell_of_room();
+            }
+        }
+    }
+
+    /// Tells the others of room under a limit, if there may be some that this node does not use.
+    pub(super) fn tell_of_room(&self) {
+        if self.limits.is_untold.swap(false, Ordering::Relaxed) {
             self.client.hub.tell_others(Hint {
                 ready: true,
                 ..Hint::default()
             });
+        }
+    }
+
+    /// This node has claimed all that it can. Where it has a slot left, it has used the room that came back, and nobody has to look for it.
+    pub(super) fn has_claimed_all(&self, now: Mono) {
+        let may_claim = !self.lease.is_fenced(self.lease.node(), now);
+        match may_claim && self.credit(Work::Run) > 0 {
+            true => self.limits.is_untold.store(false, Ordering::Relaxed),
+            false => self.tell_of_room(),
         }
     }
 
