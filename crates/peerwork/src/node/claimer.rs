@@ -303,7 +303,7 @@ impl Claimer {
             return Ok(Got::Nothing);
         }
         if let Some(bounds) = &bounds {
-            core.limits.found_full(full);
+            core.limits.found_full(full, claimed.len());
             grants = core.as_far_as_free(bounds, grants, &claimed);
         }
         let tasks = claimed

@@ -12,7 +12,7 @@ use peerwork_core::{
 use peerwork_store::{Claimed, Glance, Hint, Result};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// How much longer than it takes whoever has changed a setting may take to settle it, in milliseconds, before a node does it.
@@ -32,8 +32,8 @@ pub(crate) struct Limits {
     has_asked: AtomicBool,
     /// Whether this node may run more tasks of a kind: there may be some in lanes that seemed empty.
     has_room: AtomicBool,
-    /// Whether a run has ended here under a limit, and the others do not know.
-    is_untold: AtomicBool,
+    /// How many runs have ended here under limits since the others were told, less those that were claimed here instead.
+    untold: AtomicUsize,
 }
 
 /// Whose a run is: the names, of which settings may ask.
@@ -101,9 +101,13 @@ impl Limits {
         self.has_room.swap(false, Ordering::Relaxed)
     }
 
-    /// What a claim has found.
-    pub fn found_full(&self, full: Vec<(ScopeKey, Option<Timestamp>)>) {
+    /// What a claim of `got` tasks has found.
+    pub fn found_full(&self, full: Vec<(ScopeKey, Option<Timestamp>)>, got: usize) {
         self.book().found_full(full);
+        let less = |untold: usize| Some(untold.saturating_sub(got));
+        let _ = self
+            .untold
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// Takes note of the database's time.
@@ -274,7 +278,7 @@ impl Core {
         let is_limited = book.is_limited(&whose);
         drop(book);
         if is_limited {
-            self.limits.is_untold.store(true, Ordering::Relaxed);
+            self.limits.untold.fetch_add(1, Ordering::Relaxed);
             if self.draining.is_cancelled() {
                 self.tell_of_room();
             }
@@ -283,7 +287,7 @@ impl Core {
 
     /// Tells the others of room under a limit, if there may be some that this node does not use.
     pub(super) fn tell_of_room(&self) {
-        if self.limits.is_untold.swap(false, Ordering::Relaxed) {
+        if self.limits.untold.swap(0, Ordering::Relaxed) > 0 {
             self.client.hub.tell_others(Hint {
                 ready: true,
                 ..Hint::default()
@@ -295,7 +299,7 @@ impl Core {
     pub(super) fn has_claimed_all(&self, now: Mono) {
         let may_claim = !self.lease.is_fenced(self.lease.node(), now);
         match may_claim && self.credit(Work::Run) > 0 {
-            true => self.limits.is_untold.store(false, Ordering::Relaxed),
+            true => self.limits.untold.store(0, Ordering::Relaxed),
             false => self.tell_of_room(),
         }
     }

@@ -176,7 +176,7 @@ impl Claimer {
             self.book.heard();
             return Ok(Got::Nothing);
         }
-        core.limits.found_full(answer.full);
+        core.limits.found_full(answer.full, answer.tasks.len());
         taken.extend(answer.tasks.iter().map(|task| task.id));
         self.book.took(answer.tasks.iter().map(|task| task.lane));
         Ok(begin(&core, work, node, run, answer.tasks, is_bounded))
