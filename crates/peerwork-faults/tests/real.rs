@@ -31,9 +31,15 @@ fn passes(database: &str, seed: u64, only: &str) {
     let must = verdict["must_have_happened"].as_array().expect("names");
     assert!(must.len() >= 14, "{told}");
     let missed = verdict["missed"].as_array().expect("names");
-    // Which commits lose their answers, and whether a gate comes while what it would stop still runs, depends on how much a busy machine
-    // gets done in so short a time.
-    let by_chance = ["ambiguous_claim", "ambiguous_finish", "stopped_by_a_gate"];
+    // Which commits lose their answers, whether a gate comes while what it would stop still runs, and a kill while a deletion is under
+    // way, depends on how much a busy machine gets done in so short a time.
+    let by_chance = [
+        "ambiguous_claim",
+        "ambiguous_finish",
+        "stopped_by_a_gate",
+        "rescue_while_deleting",
+        "rescue_while_pausing",
+    ];
     let is_missed = |what: &&serde_json::Value| !by_chance.contains(&what.as_str().unwrap_or(""));
     assert_eq!(missed.iter().find(is_missed), None, "{told}");
 }

@@ -96,8 +96,10 @@ impl Chooser {
     /// Tasks were claimed, to be run.
     pub fn claimed(&self, tasks: &[Claimed]) {
         let mut here = self.here();
-        for task in tasks {
-            here.add(task.lane, &task.group, &task.user, 1);
+        // They come lane by lane.
+        for of_lane in tasks.chunk_by(|one, next| one.lane == next.lane) {
+            let task = &of_lane[0];
+            here.add(task.lane, &task.group, &task.user, of_lane.len());
         }
     }
 

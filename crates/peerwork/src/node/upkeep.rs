@@ -242,7 +242,8 @@ async fn give_back_unknown(core: &Arc<Core>) -> Result<()> {
     let unknown = unknown.into_iter().map(back).collect();
     let ended = core.store.end(unknown).await?;
     // The others have ended since the list was made.
-    let lost = ended.iter().filter(|ended| **ended != Ended::Lost).count();
+    let is_back = |ended: &&Ended| matches!(ended, Ended::Recorded(_));
+    let lost = ended.iter().filter(is_back).count();
     if lost > 0 {
         tracing::warn!(tasks = lost, "gave back claims whose answer was lost");
         core.announce(true);
