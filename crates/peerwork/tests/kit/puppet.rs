@@ -117,16 +117,25 @@ impl Puppet {
             orders,
         };
         let _ = self.entrance.send(actor);
+        let mut told = None;
         while let Some(order) = inbox.recv().await {
             match order {
                 Order::Save(n, answer) => drop(answer.send(run.save(&n).await)),
                 Order::Progress(done, total) => run.progress(done, total),
-                Order::Stopping(answer) => drop(answer.send(run.stopping().await.reason)),
+                Order::Stopping(answer) => {
+                    let stop = run.stopping().await;
+                    let _ = answer.send(stop.reason);
+                    told = Some(stop);
+                }
                 Order::End(result) => return result,
                 Order::Panic(text) => panic!("{text}"),
             }
         }
-        Err(run.stopping().await)?
+        // Once it was told it stops, also where that is taken back meanwhile.
+        match told {
+            Some(stop) => Err(stop)?,
+            None => Err(run.stopping().await)?,
+        }
     }
 }
 
