@@ -39,21 +39,34 @@ pub async fn run(target: &Target, options: &Options) -> anyhow::Result<Vec<Repor
     }])
 }
 
-/// What a drain came to.
-struct Drained {
-    rate: Figure,
-    claims: usize,
-    times: Percentiles,
-}
-
-/// From the start of a node to the last recorded end.
 async fn drain(target: &Target, options: &Options, policy: &str) -> anyhow::Result<Drained> {
     let place = Place::new(target).await?;
-    place.client.choose_policy(Some(policy)).await?;
+    let drained = drained(&place, options, policy, options.lanes()).await?;
+    let (done, tasks) = (place.count("done").await?, options.tasks());
+    ensure!(done == tasks, "{done} of {tasks} tasks are done");
+    place.remove().await?;
+    Ok(drained)
+}
+
+/// What a drain came to.
+pub struct Drained {
+    pub rate: Figure,
+    pub claims: usize,
+    pub times: Percentiles,
+}
+
+/// Fills that many lanes with no-op tasks, and drains them: from the start of a node to the last recorded end.
+pub async fn drained(
+    place: &Place,
+    options: &Options,
+    policy: &str,
+    lanes: usize,
+) -> anyhow::Result<Drained> {
     let tasks = options.tasks();
-    fill(&place.client, tasks, options.lanes(), Noop::task).await?;
+    place.client.choose_policy(Some(policy)).await?;
+    fill(&place.client, tasks, lanes, Noop::task).await?;
     place.analyze().await?;
-    let timed = Timed::over(&place).await?;
+    let timed = Timed::over(place).await?;
     let countdown = Countdown::from(tasks);
     let started = Instant::now();
     let node = Node::builder(timed.database())
@@ -62,13 +75,10 @@ async fn drain(target: &Target, options: &Options, policy: &str) -> anyhow::Resu
     let node = node.start().await?;
     countdown.over().await;
     node.drain().await;
-    let time = started.elapsed();
-    let done = place.count("done").await?;
-    ensure!(done == tasks, "{done} of {tasks} tasks are done");
-    place.remove().await?;
+    let rate = Figure::rate(tasks, started.elapsed());
     let claims = timed.take();
     Ok(Drained {
-        rate: Figure::rate(tasks, time),
+        rate,
         claims: claims.len(),
         times: Percentiles::of(claims),
     })

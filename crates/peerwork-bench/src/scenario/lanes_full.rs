@@ -2,19 +2,17 @@
 //!
 //! The groups are really full: each has a limit of one running task, and one that runs, on a node that has no other work.
 
-use super::lanes::fill;
+use super::lanes::drained;
 use super::steer::Patient;
-use crate::figures::{Figure, Percentiles};
-use crate::handlers::{Countdown, Noop};
+use crate::handlers::Noop;
 use crate::options::Options;
 use crate::place::Place;
 use crate::report::{Report, Round};
 use crate::target::Target;
-use crate::timed::Timed;
 use anyhow::{Context, ensure};
 use peerwork::{Handler, Node, State};
 use std::future::IntoFuture;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Not all groups are full after this time: something is wrong.
@@ -30,9 +28,9 @@ pub async fn run(target: &Target, options: &Options) -> anyhow::Result<Vec<Repor
     let mut rounds = Vec::new();
     for _ in 0..options.rounds() {
         let empty = Place::new(target).await?;
-        let none = flow(&empty, options).await?;
+        let none = drained(&empty, options, "fair", FLOWING).await?;
         empty.remove().await?;
-        let ours = flow(&place, options).await?;
+        let ours = drained(&place, options, "fair", FLOWING).await?;
         let round = Round::new(ours.rate, none.rate)
             .with("claim_p99_ms", ours.times.p99_ms)
             .with("claim_p99_ms_with_none", none.times.p99_ms)
@@ -93,33 +91,4 @@ async fn fill_up(place: &Place, groups: usize, blocked: usize) -> anyhow::Result
     let behind = (0..blocked).map(|n| Noop::task(n as u64).group(group(n, groups)));
     client.create_many(behind).await?;
     Ok(holder)
-}
-
-/// What a drain of the other tasks came to.
-struct Flowed {
-    rate: Figure,
-    claims: usize,
-    times: Percentiles,
-}
-
-async fn flow(place: &Place, options: &Options) -> anyhow::Result<Flowed> {
-    place.client.choose_policy(Some("fair")).await?;
-    fill(&place.client, options.tasks(), FLOWING, Noop::task).await?;
-    place.analyze().await?;
-    let timed = Timed::over(place).await?;
-    let countdown = Countdown::from(options.tasks());
-    let started = Instant::now();
-    let node = Node::builder(timed.database())
-        .register(Noop::counted(&countdown))
-        .slots(options.slots());
-    let node = node.start().await?;
-    countdown.over().await;
-    node.drain().await;
-    let time = started.elapsed();
-    let claims = timed.take();
-    Ok(Flowed {
-        rate: Figure::rate(options.tasks(), time),
-        claims: claims.len(),
-        times: Percentiles::of(claims),
-    })
 }

@@ -1,7 +1,7 @@
 //! Who goes next, and that nothing but a user's own wish changes it.
 
-use crate::kit::{Ghost, Place, Puppet, Stage};
-use peerwork::{Client, Handler, Run, State, Status, TaskError, TaskHandle, TaskId};
+use crate::kit::{Ghost, Note, Place, Puppet, Stage};
+use peerwork::{Client, Handler, State, Status, TaskHandle, TaskId};
 use peerwork_core::{Event, Work};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -85,20 +85,6 @@ async fn ga_23_no_operation_reorders_by_accident(place: Place) {
     let first = ghost.claim_one().await;
     ghost.end(&first, Event::Stopped).await;
     assert_eq!(line(&ghost).await, ["1", "2", "3", "4", "5"]);
-}
-
-/// Notes what it runs.
-struct Note(mpsc::UnboundedSender<usize>);
-
-impl Handler for Note {
-    const KIND: &'static str = "note";
-    type Input = usize;
-    type Checkpoint = ();
-    type Output = ();
-
-    async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
-        Ok(self.0.send(*run.input())?)
-    }
 }
 
 async fn ga_23_one_slot_runs_tasks_in_the_order_in_which_they_are_claimed(place: Place) {

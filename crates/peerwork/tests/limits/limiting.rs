@@ -1,7 +1,7 @@
 //! As many run as may, on whatever node.
 
-use crate::kit::{Actor, Place, Puppet, Stage};
-use peerwork::{Client, Draft, Handler, Node, Run, State, TaskError};
+use crate::kit::{Actor, Note, Place, Puppet, Stage};
+use peerwork::{Client, Draft, Handler, Node, State};
 use tokio::sync::mpsc;
 
 on_every_database!(
@@ -115,20 +115,6 @@ async fn ga_25_what_is_moved_while_it_runs_leaves_room_in_one_group_and_takes_it
     assert_eq!(stage.next().await.group, "physics");
     drop((moved, next));
     node.drain().await;
-}
-
-/// Notes what it runs.
-struct Note(mpsc::UnboundedSender<usize>);
-
-impl Handler for Note {
-    const KIND: &'static str = "note";
-    type Input = usize;
-    type Checkpoint = ();
-    type Output = ();
-
-    async fn run(&self, run: &mut Run<Self>) -> Result<(), TaskError> {
-        Ok(self.0.send(*run.input())?)
-    }
 }
 
 async fn i16_under_a_limit_of_one_tasks_start_in_the_order_of_their_lane(place: Place) {

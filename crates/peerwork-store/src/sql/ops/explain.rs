@@ -2,6 +2,7 @@
 //!
 //! Each part is bounded: what is ahead in line is counted to a bound, what runs is counted in indexes, and there are only so many nodes.
 
+use super::lanes::step_through_lanes;
 use crate::explain::facts_of;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
@@ -63,26 +64,19 @@ impl Operation for Explain {
 /// The place in line, in one statement: the tasks of smaller rank, those of the same rank that were ready before, and those of the same
 /// time with smaller ids are three ranges of one index.
 async fn line(tx: &mut Tx<'_>, facts: &Facts, rank: Rank) -> Result<Line, Fault> {
-    let mut sql = tx.sql(match tx.database() {
-        Database::Postgres => {
-            "with recursive l(lane) as ((select lane from ~ready order by lane limit 1) union all \
-             select (select r.lane from ~ready r where r.lane > l.lane order by r.lane limit 1) \
-             from l where l.lane is not null) "
-        }
-        Database::Sqlite => {
-            "with recursive l(lane) as (select min(lane) from ~ready union all \
-             select (select min(r.lane) from ~ready r where r.lane > l.lane) from l where l.lane is not null) "
-        }
+    let mut sql = match tx.database() {
+        Database::Sqlite | Database::Postgres => step_through_lanes(tx, None),
         // Its optimizer steps through the index by itself, or walks along it, and stops at the limit; where it was not told which
         // index, it would rather read all of a table of which it wants a part.
         Database::MySql => {
-            "with l(lane) as (select lane from ~ready force index (primary) group by lane limit "
+            let mut sql = tx.sql(
+                "with k(lane) as (select lane from ~ready force index (primary) group by lane limit ",
+            );
+            sql.bind(LANES_MAX + 1).push(") ");
+            sql
         }
-    });
-    if tx.database() == Database::MySql {
-        sql.bind(LANES_MAX + 1).push(") ");
-    }
-    sql.push("select (select count(*) from (select lane from l where lane is not null limit ")
+    };
+    sql.push("select (select count(*) from (select lane from k where lane is not null limit ")
         .bind(LANES_MAX + 1)
         .push(") n)");
     let (at, lane) = (facts.task.ready_at, facts.lane());

@@ -74,11 +74,6 @@ impl Operation for Lanes {
 impl Lanes {
     /// Begins a statement on `k`, the lanes behind the one that it begins at, or on `l`, their ranks.
     fn steps(&self, tx: &Tx<'_>) -> Sql {
-        let behind = |sql: &mut Sql| {
-            if let Some(after) = self.look.after {
-                sql.push(" where lane > ").bind(after.0);
-            }
-        };
         if tx.database() == Database::MySql {
             // Its optimizer steps through the index by itself here, and not in the other form, where it walks
             // through all entries once for each lane.
@@ -86,30 +81,11 @@ impl Lanes {
                 true => "with l(lane, rank_no) as (select distinct lane, rank_no from ~ready",
                 false => "with k(lane) as (select distinct lane from ~ready",
             });
-            behind(&mut sql);
+            push_behind(&mut sql, self.look.after);
             sql.push(") ");
             return sql;
         }
-        let mut sql = tx.sql("with recursive k(lane) as (");
-        match tx.database() {
-            // It has no min() of uuids.
-            Database::Postgres => {
-                sql.push("(select lane from ~ready");
-                behind(&mut sql);
-                sql.push(
-                    " order by lane limit 1) union all select \
-                     (select r.lane from ~ready r where r.lane > k.lane order by r.lane limit 1)",
-                );
-            }
-            Database::Sqlite | Database::MySql => {
-                sql.push("select min(lane) from ~ready");
-                behind(&mut sql);
-                sql.push(
-                    " union all select (select min(r.lane) from ~ready r where r.lane > k.lane)",
-                );
-            }
-        }
-        sql.push(" from k where k.lane is not null) ");
+        let mut sql = step_through_lanes(tx, self.look.after);
         if self.look.by_rank {
             sql.push(
                 ", l(lane, rank_no) as (\
@@ -120,6 +96,33 @@ impl Lanes {
             );
         }
         sql
+    }
+}
+
+/// Begins a statement on `k`, the lanes behind this one and after them a null: one step of the index for each. Not for MariaDB.
+pub(super) fn step_through_lanes(tx: &Tx<'_>, after: Option<LaneId>) -> Sql {
+    let mut sql = tx.sql("with recursive k(lane) as (");
+    // PostgreSQL has no min() of uuids.
+    let is_postgres = tx.database() == Database::Postgres;
+    sql.push(match is_postgres {
+        true => "(select lane from ~ready",
+        false => "select min(lane) from ~ready",
+    });
+    push_behind(&mut sql, after);
+    sql.push(match is_postgres {
+        true => {
+            " order by lane limit 1) union all select \
+             (select r.lane from ~ready r where r.lane > k.lane order by r.lane limit 1)"
+        }
+        false => " union all select (select min(r.lane) from ~ready r where r.lane > k.lane)",
+    });
+    sql.push(" from k where k.lane is not null) ");
+    sql
+}
+
+fn push_behind(sql: &mut Sql, after: Option<LaneId>) {
+    if let Some(after) = after {
+        sql.push(" where lane > ").bind(after);
     }
 }
 

@@ -201,7 +201,7 @@ const MEANT: &[Meant] = &[
     ),
     always(Sqlite, "running elsewhere", "SCAN r", ALL_OF_IT),
     always(Sqlite, "running elsewhere", "SCAN x", ALL_OF_IT),
-    always(Sqlite, "explain", "SCAN l", STEPS),
+    always(Sqlite, "explain", "SCAN k", STEPS),
     always(Sqlite, "explain", "SCAN a", COUNTED),
     always(
         Sqlite,
