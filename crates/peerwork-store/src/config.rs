@@ -1,7 +1,8 @@
 //! What is set for groups, users and kinds, as the database has it; and claims under limits.
 
 use crate::{Claimed, Error, ErrorKind};
-use peerwork_core::{SETTINGS_MAX, Scope, ScopeKey, Setting, Timestamp};
+use peerwork_core::{LaneId, SETTINGS_MAX, Scope, ScopeKey, Setting, Timestamp};
+use std::collections::BTreeSet;
 
 /// Everything that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct ClaimAnswer {
     /// The limits under which nothing is left now, each with the time at which something may start again if it is a matter of
     /// starts per second.
     pub full: Vec<(ScopeKey, Option<Timestamp>)>,
+    /// The granted lanes that were not looked into, because somebody else was claiming under one of their limits or the claim took too
+    /// long: what is in them may be claimed still.
+    pub unseen: BTreeSet<LaneId>,
     /// It was decided on settings that are not those of the database any more: nothing was taken.
     pub is_stale: bool,
 }

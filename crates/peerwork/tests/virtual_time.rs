@@ -1,11 +1,11 @@
-//! Leases, rescue and hand-over in virtual time, where their bounds are exact: a cluster on one clock and one seed.
+//! Leases, rescue, hand-over and room under limits in virtual time, where their bounds are exact: a cluster on one clock and one seed.
 
 #[path = "kit/tap.rs"]
 #[allow(dead_code)] // others need more of it
 mod tap;
 
 use peerwork::*;
-use peerwork_store::{MemoryStore, Store};
+use peerwork_store::{Hints, MemoryStore, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Tap;
@@ -298,4 +298,84 @@ async fn a_node_that_was_declared_dead_does_not_claim_in_circles() {
     assert_ne!(node.id(), me, "it has started anew");
     assert_eq!(task.get().await.unwrap().node, Some(node.id()));
     node.drain().await;
+}
+
+/// Whether others are told within half a second that something may be claimed.
+async fn told_of_room(hints: &mut Hints) -> bool {
+    let until = Instant::now() + Duration::from_millis(500);
+    while let Ok(hint) = tokio::time::timeout_at(until, hints.next()).await {
+        if hint.is_some_and(|hint| hint.ready) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Two nodes, of which the first, with so many slots, runs what may run of a limited group; a task of it waits. Then that run is over.
+/// Whether the others are told of the room.
+async fn is_told_of_room(slots: usize) -> bool {
+    let cluster = Cluster::new(1);
+    let may_end = Arc::new(Semaphore::new(0));
+    let limited = |builder: NodeBuilder| {
+        let (running, may_end) = (cluster.running.clone(), may_end.clone());
+        builder.handle("limited", move |(): ()| {
+            let (running, may_end) = (running.clone(), may_end.clone());
+            async move {
+                running.add_permits(1);
+                may_end.acquire().await.expect("it is not closed").forget();
+                Ok::<(), TaskError>(())
+            }
+        })
+    };
+    let busy = |(): ()| std::future::pending::<Result<(), TaskError>>();
+    let first = cluster.builder("first").slots(slots).handle("busy", busy);
+    let _first = limited(first).start().await.unwrap();
+    let client = Client::connect_in(cluster.store.clone(), cluster.env.clone());
+    let client = client.await.unwrap();
+    client.group("maths").limit(1).await.unwrap();
+    let task = || Draft::of_kind("limited", &()).group("maths");
+    client.create(task()).await.unwrap();
+    cluster.begun(1).await;
+    let _second = limited(cluster.builder("second")).start().await.unwrap();
+    client.create(task()).await.unwrap();
+    // It goes first once the first node has a slot; the second one has nobody to run it.
+    let goes_first = Draft::of_kind("busy", &()).priority(-9);
+    client.create(goes_first).await.unwrap();
+    let mut hints = cluster.store.listen().await.unwrap().unwrap();
+    // Until all that is to be told of this has been told.
+    while told_of_room(&mut hints).await {}
+    may_end.add_permits(1);
+    let ended = Instant::now();
+    let is_told = told_of_room(&mut hints).await;
+    cluster.begun(1).await;
+    assert!(ended.elapsed() < Duration::from_secs(1), "the room is used");
+    is_told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_slots_are_all_taken_tells_others_of_room_under_a_limit() {
+    assert!(is_told_of_room(1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_uses_the_room_under_a_limit_itself_tells_nobody() {
+    assert!(!is_told_of_room(3).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_under_whose_limit_others_are_claiming_is_claimed_again_at_once() {
+    let cluster = Cluster::new(1);
+    let tap = Tap::on(Arc::new(cluster.store.clone()));
+    let node = cluster.builder_on(tap.database(), "node");
+    let node = node.start().await.unwrap();
+    let client = Client::connect_in(cluster.store.clone(), cluster.env.clone());
+    let client = client.await.unwrap();
+    client.group("maths").limit(1).await.unwrap();
+    tap.others_claim(3);
+    client.create(Hold::task(()).group("maths")).await.unwrap();
+    let created = Instant::now();
+    cluster.begun(1).await;
+    assert_eq!(created.elapsed(), Duration::ZERO);
+    assert_eq!(tap.calls()["claim_within"], 4);
+    drop(node);
 }

@@ -211,7 +211,7 @@ impl Data {
         ClaimAnswer {
             tasks,
             full: rooms.full(),
-            is_stale: false,
+            ..ClaimAnswer::default()
         }
     }
 }

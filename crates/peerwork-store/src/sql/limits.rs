@@ -46,47 +46,82 @@ pub(crate) fn counted() -> impl Iterator<Item = u8> {
     Status::ALL.into_iter().filter(counts).map(Status::code)
 }
 
-/// Waits until nobody else changes what runs under these settings, and keeps others waiting until the end of the transaction. Those
-/// that are not set are passed over.
+/// What is done where somebody else has the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is waited for.
+    Awaited,
+    /// That setting is passed over.
+    IfFree,
+}
+
+/// Takes care that nobody else changes what runs under these settings until the end of the transaction, and returns those whose turn it
+/// has. Those that are not set are passed over.
 pub(crate) async fn take_turn(
     tx: &mut Tx<'_>,
     keys: &BTreeSet<ScopeKey>,
+    turn: Turn,
 ) -> Result<HashMap<ScopeKey, Limit>, Fault> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let ints = || keys.iter().map(|key| key.0);
-    // In the order of their keys, so that nobody waits for somebody who waits for him. On SQLite nobody else writes.
-    let mut sql = tx.sql("");
+    let ints = |keys: &BTreeSet<ScopeKey>| keys.iter().map(|key| key.0).collect::<Vec<_>>();
+    let lock = |sql: &mut Sql| {
+        // In the order of their keys, so that nobody waits for somebody who waits for him.
+        sql.push(" order by id");
+        match turn {
+            Turn::Awaited => sql.for_update(),
+            Turn::IfFree => sql.for_update_skip_locked(),
+        };
+    };
     match tx.database() {
-        Database::Sqlite => {}
+        // Nobody else writes.
+        Database::Sqlite => read_limits(tx, keys).await,
         Database::Postgres => {
-            sql.push(
+            let mut sql = tx.sql(
                 "update ~setting set seq = seq + 1 where id = any(array(select id from ~setting where ",
             );
-            sql.ints("id", ints()).push(" order by id for update))");
-            tx.execute(sql).await?;
+            sql.ints("id", ints(keys));
+            lock(&mut sql);
+            sql.push(")) returning ").push(LIMIT_COLUMNS);
+            fetch_limits(tx, sql).await
         }
         Database::MySql => {
-            // Told so, because it would lock all of a small table, and with that what others wait for.
-            sql.push("update ~setting force index (primary) set seq = seq + 1 where ")
-                .ints("id", ints());
-            tx.execute(sql).await?;
+            // Told to use the key, because it would lock all of a small table, and with that what others wait for.
+            let mut sql = tx.sql("select ");
+            sql.push(LIMIT_COLUMNS)
+                .push(" from ~setting force index (primary) where ")
+                .ints("id", ints(keys));
+            lock(&mut sql);
+            let limits = fetch_limits(tx, sql).await?;
+            if !limits.is_empty() {
+                let mut sql =
+                    tx.sql("update ~setting force index (primary) set seq = seq + 1 where ");
+                sql.ints("id", ints(&limits.keys().copied().collect()));
+                tx.execute(sql).await?;
+            }
+            Ok(limits)
         }
     }
-    read_limits(tx, keys).await
 }
+
+const LIMIT_COLUMNS: &str = "id, sort, spec, full_at";
 
 /// Those of these settings that there are.
 pub(crate) async fn read_limits(
     tx: &mut Tx<'_>,
     keys: &BTreeSet<ScopeKey>,
 ) -> Result<HashMap<ScopeKey, Limit>, Fault> {
-    let mut sql = tx.sql("select id, sort, spec, full_at from ~setting");
-    let ints = || keys.iter().map(|key| key.0);
-    sql.push_on(Database::MySql, " force index (primary)")
+    let mut sql = tx.sql("select ");
+    sql.push(LIMIT_COLUMNS)
+        .push(" from ~setting")
+        .push_on(Database::MySql, " force index (primary)")
         .push(" where ")
-        .ints("id", ints());
+        .ints("id", keys.iter().map(|key| key.0));
+    fetch_limits(tx, sql).await
+}
+
+async fn fetch_limits(tx: &mut Tx<'_>, sql: Sql) -> Result<HashMap<ScopeKey, Limit>, Fault> {
     let mut rows = tx.fetch(sql).await?;
     let read = |mut row: Row<'_>| readable("a setting", limit(&mut row));
     Ok(rows.rows().filter_map(read).collect())
@@ -356,7 +391,7 @@ pub(crate) async fn recount(tx: &mut Tx<'_>, moved: &[Moved]) -> Result<(), Faul
         .iter()
         .flat_map(|moved| [&moved.from, &moved.to, &moved.from_lane, &moved.to_lane]);
     let keys = scopes.map(Scope::key).collect();
-    let limits = take_turn(tx, &keys).await?;
+    let limits = take_turn(tx, &keys, Turn::Awaited).await?;
     let counts = |scope: &Scope| {
         let key = scope.key();
         let limit = limits.get(&key)?;

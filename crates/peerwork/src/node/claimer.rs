@@ -286,6 +286,7 @@ impl Claimer {
         let ClaimAnswer {
             tasks: claimed,
             full,
+            unseen,
             is_stale,
         } = match answer {
             Ok(answer) => answer,
@@ -305,6 +306,7 @@ impl Claimer {
         if let Some(bounds) = &bounds {
             core.limits.found_full(full, claimed.len());
             grants = core.as_far_as_free(bounds, grants, &claimed);
+            grants.retain(|grant| !unseen.contains(&grant.lane));
         }
         let tasks = claimed
             .iter()

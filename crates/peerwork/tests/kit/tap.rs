@@ -29,6 +29,8 @@ pub struct Tap {
     errors: Mutex<Vec<(&'static str, Way)>>,
     panics: Mutex<Vec<&'static str>>,
     is_cut: AtomicBool,
+    /// How many claims are to find that others claim under the limits of all their lanes.
+    others_claim: AtomicU64,
     /// What each call takes, in milliseconds.
     delay_ms: AtomicU64,
     /// What some calls take besides.
@@ -68,6 +70,7 @@ impl Tap {
             errors: Mutex::default(),
             panics: Mutex::default(),
             is_cut: AtomicBool::new(false),
+            others_claim: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
             delays: Mutex::default(),
         })
@@ -121,6 +124,12 @@ impl Tap {
     /// While it is cut, every call fails, and nothing is done.
     pub fn cut(&self, is_cut: bool) {
         self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
+    /// The next claims under limits find that others are claiming in all of their lanes.
+    #[allow(dead_code)] // not every program of tests needs it
+    pub fn others_claim(&self, claims: u64) {
+        self.others_claim.store(claims, Ordering::SeqCst);
     }
 
     /// From now on each call takes this long.
@@ -196,12 +205,13 @@ impl Tap {
 }
 
 macro_rules! pass_on {
-    ($($call:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+    ($($call:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+ @ $own:item) => {
         #[async_trait]
         impl Store for Tap {
             $(async fn $call(&self, $($argument: $type),*) -> Result<$answer> {
                 self.pass(stringify!($call), self.store.$call($($argument),*)).await
             })+
+            $own
         }
     };
 }
@@ -233,7 +243,6 @@ pass_on! {
     running_elsewhere(node: NodeId) -> Vec<RunningIn>;
     heads(kinds: Vec<KindKey>, reaches: Vec<Reach>) -> Vec<LaneView>;
     claim(claim: Claim) -> ClaimAnswer;
-    claim_within(claim: Claim, bounds: Bounds) -> ClaimAnswer;
     claim_these(claim: ClaimThese, bounds: Bounds) -> ClaimAnswer;
     offers(sought: Sought, limit: usize) -> Vec<Offer>;
     full(keys: Vec<ScopeKey>) -> Vec<ScopeKey>;
@@ -252,4 +261,20 @@ pass_on! {
     prune(limit: usize) -> usize;
     hint(hint: Hint) -> ();
     listen() -> Option<Hints>;
+    @
+    async fn claim_within(&self, claim: Claim, bounds: Bounds) -> Result<ClaimAnswer> {
+        let one_less = |claims: u64| claims.checked_sub(1);
+        let others = &self.others_claim;
+        let passes_over = others.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        let answer = async {
+            match passes_over {
+                Ok(_) => Ok(ClaimAnswer {
+                    unseen: claim.grants.iter().map(|grant| grant.lane).collect(),
+                    ..ClaimAnswer::default()
+                }),
+                Err(_) => self.store.claim_within(claim, bounds).await,
+            }
+        };
+        self.pass("claim_within", answer).await
+    }
 }

@@ -180,13 +180,16 @@ pub(super) const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 
 /// Whether the settings are those on which a claim was decided, and whether its node is alive.
 pub(super) async fn may_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<(bool, bool), Fault> {
-    let mut sql = tx.sql("select coalesce((");
-    sql.push(VERSION)
+    let mut sql = tx.sql("select ");
+    sql.now()
+        .push(", coalesce((")
+        .push(VERSION)
         .push("), 0), (select count(*) from ~node where id = ")
         .bind(claim.node)
         .push(" and alive = 1)");
     let mut rows = tx.fetch(sql).await?;
     let mut row = rows.first().ok_or_else(Fault::moved)?;
+    tx.set_now(row.time()?);
     let is_current = claim.is_of(row.int()?);
     Ok((is_current, row.int()? > 0))
 }

@@ -1,12 +1,16 @@
 //! Claiming under limits: one transaction of separate statements. First the claim takes its turn under every limit, then it counts
 //! what runs under them, then it takes no more than is left.
+//!
+//! Many limits at once are mostly those of many groups, in which others claim as well: where all waited for each other, they would take
+//! their turns one after the other, each holding those that it has. So a lane is left out for now whose turn somebody else has. Only who
+//! is left without any lane waits, for the first of them. A kind's turn is waited for always: there are few, and most lanes need them.
 
 use super::claim::{ORDER, READY, Take, insert_running_under, is_late, is_too_late, may_claim};
 use super::claim_read::{HeldBy, complete};
 use crate::sql::dialect::ID_HEX;
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
-use crate::sql::limits::{CountedUnder, count, empty_buckets, take_turn};
+use crate::sql::limits::{CountedUnder, Limit, Turn, count, empty_buckets, take_turn};
 use crate::sql::moves;
 use crate::sql::rows::{Placed, by_id, read, readable, select};
 use crate::sql::settings::Database;
@@ -17,7 +21,7 @@ use peerwork_core::{
     BATCH_MAX, Bounds, Event, Grant, KindKey, LaneId, Place, Rank, Reach, Rooms, Rules, ScopeKey,
     Setting, TaskId, Timestamp, Transition, decide,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 /// The move from `ready` to `running`, under limits.
@@ -26,15 +30,31 @@ pub(crate) struct TakeWithin {
     pub(super) bounds: Bounds,
     /// Instead of the first ones of the granted lanes: these, each in its lane.
     pub(super) these: Option<Vec<(TaskId, LaneId)>>,
+    /// What is done about a lane under whose limits others claim.
+    turn: Turn,
 }
 
 /// What was taken, if the settings are those on which it was decided.
+#[derive(Default)]
 pub(crate) struct Taken {
     rows: Vec<(Rank, Placed)>,
     full: Vec<(ScopeKey, Option<Timestamp>)>,
+    /// The lanes that were not looked into.
+    unseen: BTreeSet<LaneId>,
 }
 
 impl Taken {
+    /// The lanes that were not looked into.
+    #[cfg(test)]
+    pub(crate) fn unseen(&self) -> BTreeSet<LaneId> {
+        self.unseen.clone()
+    }
+
+    /// Whether others were claiming in all of its lanes.
+    fn saw_nothing(&self, take: &TakeWithin) -> bool {
+        take.turn == Turn::IfFree && self.unseen.len() == take.claim.grants.len()
+    }
+
     /// The tasks that were taken.
     #[cfg(test)]
     pub(crate) fn ids(&self) -> Vec<TaskId> {
@@ -48,6 +68,7 @@ impl TakeWithin {
             claim: Take::new(claim).into_claim(),
             bounds,
             these: None,
+            turn: Turn::IfFree,
         }
     }
 
@@ -57,7 +78,43 @@ impl TakeWithin {
             claim: claim.to_claim(),
             bounds,
             these: Some(claim.distinct()),
+            turn: Turn::Awaited,
         }
+    }
+
+    /// The same of its first lane alone, whose turn is waited for.
+    pub(crate) fn first(mut self) -> Self {
+        self.claim.grants.truncate(1);
+        let is_granted = |lane: &LaneId| self.claim.grants.iter().any(|grant| grant.lane == *lane);
+        self.bounds.lanes.retain(|lane, _| is_granted(lane));
+        let keys = self.bounds.lanes.values().flatten();
+        let keys: BTreeSet<_> = keys.chain(self.bounds.kinds.values()).copied().collect();
+        self.bounds.bounds.retain(|bound| keys.contains(&bound.key));
+        self.turn = Turn::Awaited;
+        self
+    }
+
+    /// The limits whose turn this claim has; none if one is gone whose turn it has waited for.
+    async fn take_turns(&self, tx: &mut Tx<'_>) -> Result<Option<HashMap<ScopeKey, Limit>>, Fault> {
+        let kinds: BTreeSet<_> = self.bounds.kinds.values().collect();
+        let (awaited, if_free) = match self.turn {
+            Turn::Awaited => (self.shared().collect(), BTreeSet::new()),
+            Turn::IfFree => self.shared().partition(|key| kinds.contains(key)),
+        };
+        let mut limits = take_turn(tx, &awaited, Turn::Awaited).await?;
+        if limits.len() < awaited.len() {
+            return Ok(None);
+        }
+        limits.extend(take_turn(tx, &if_free, Turn::IfFree).await?);
+        Ok(Some(limits))
+    }
+
+    /// The limits that hold on all nodes together.
+    fn shared(&self) -> impl Iterator<Item = ScopeKey> {
+        let bounds = self.bounds.bounds.iter();
+        bounds
+            .filter(|bound| bound.is_shared)
+            .map(|bound| bound.key)
     }
 
     fn is_empty(&self) -> bool {
@@ -175,27 +232,22 @@ impl Operation for TakeWithin {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Taken>, Fault> {
         let claim = &self.claim;
-        let bounds = &self.bounds.bounds;
-        let shared = bounds.iter().filter(|bound| bound.is_shared);
-        let shared = shared.map(|bound| bound.key).collect();
-        let limits = take_turn(tx, &shared).await?;
+        let Some(limits) = self.take_turns(tx).await? else {
+            return Ok(None);
+        };
         // Not the time in line: what counts is how old the version is that is read next.
         let begun = Instant::now();
         let (is_current, is_alive) = may_claim(tx, claim).await?;
-        if !is_current || limits.len() < shared.len() {
+        if !is_current {
             return Ok(None);
         }
-        let nothing = Taken {
-            rows: Vec::new(),
-            full: Vec::new(),
-        };
         if !is_alive {
-            return Ok(Some(nothing));
+            return Ok(Some(Taken::default()));
         }
         let running = count(tx, &limits).await?;
         let now = tx.now().await?;
         let mut rooms = Rooms::new(now);
-        for bound in bounds {
+        for bound in &self.bounds.bounds {
             let running = running.get(&bound.key).copied().unwrap_or(0);
             match limits.get(&bound.key) {
                 Some(limit) => {
@@ -210,15 +262,18 @@ impl Operation for TakeWithin {
                 None => rooms.add(bound.key, &Setting::default(), 0, now, bound.here),
             }
         }
-        let mut found = Vec::new();
+        let (mut found, mut unseen) = (Vec::new(), BTreeSet::new());
         match &self.these {
             Some(these) => self.find_these(tx, these, &mut rooms, &mut found).await?,
             None => {
+                let is_others = |key: &ScopeKey| !limits.contains_key(key);
+                let others: BTreeSet<_> = self.shared().filter(is_others).collect();
                 for grant in &claim.grants {
-                    if is_late(begun) {
-                        break;
+                    let mut of_lane = self.bounds.lanes.get(&grant.lane).into_iter().flatten();
+                    match is_late(begun) || of_lane.any(|key| others.contains(key)) {
+                        true => drop(unseen.insert(grant.lane)),
+                        false => self.find(tx, grant, &mut rooms, &mut found).await?,
                     }
-                    self.find(tx, grant, &mut rooms, &mut found).await?;
                 }
             }
         }
@@ -244,28 +299,33 @@ impl Operation for TakeWithin {
         Ok(Some(Taken {
             rows: taken,
             full: rooms.full(),
+            unseen,
         }))
     }
 }
 
 /// Claims under limits, and reads what handlers need.
-pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<ClaimAnswer, Fault> {
+pub(crate) async fn claim_within(
+    engine: &Engine,
+    mut take: TakeWithin,
+) -> Result<ClaimAnswer, Fault> {
     if take.is_empty() {
         return Ok(ClaimAnswer::default());
     }
-    let held_by = HeldBy::of(&take.claim);
-    let taken = match engine.write_here(&take).await {
-        // The run id is fresh: whatever it holds was taken by this very claim.
-        Err(fault) if fault.sort == FaultSort::Ambiguous => {
-            let held = engine.read_here(&held_by).await;
-            // Which limits it found full is not known: all of them are asked about.
-            let bounds = take.bounds.bounds.iter().filter(|bound| bound.is_shared);
-            Some(Taken {
-                rows: held.map_err(|_| fault)?,
-                full: bounds.map(|bound| (bound.key, None)).collect(),
+    let taken = match take_within(engine, &take).await? {
+        Some(taken) if taken.saw_nothing(&take) => {
+            let mut unseen = taken.unseen;
+            take = take.first();
+            let taken = take_within(engine, &take).await?;
+            if let Some(first) = take.claim.grants.first() {
+                unseen.remove(&first.lane);
+            }
+            taken.map(|mut taken| {
+                taken.unseen.append(&mut unseen);
+                taken
             })
         }
-        other => other?,
+        taken => taken,
     };
     let Some(taken) = taken else {
         return Ok(ClaimAnswer::stale());
@@ -273,6 +333,23 @@ pub(crate) async fn claim_within(engine: &Engine, take: TakeWithin) -> Result<Cl
     Ok(ClaimAnswer {
         tasks: complete(engine, taken.rows).await?,
         full: taken.full,
+        unseen: taken.unseen,
         is_stale: false,
     })
+}
+
+async fn take_within(engine: &Engine, take: &TakeWithin) -> Result<Option<Taken>, Fault> {
+    match engine.write_here(take).await {
+        // The run id is fresh: whatever it holds was taken by this very claim.
+        Err(fault) if fault.sort == FaultSort::Ambiguous => {
+            let held = engine.read_here(&HeldBy::of(&take.claim)).await;
+            Ok(Some(Taken {
+                rows: held.map_err(|_| fault)?,
+                // Which limits it found full is not known: all of them are asked about.
+                full: take.shared().map(|key| (key, None)).collect(),
+                unseen: BTreeSet::new(),
+            }))
+        }
+        other => other,
+    }
 }

@@ -1,6 +1,8 @@
 //! Why a claim under a limit takes a turn first, by a write, and counts in a statement of its own. Two other ways let two claimers
 //! exceed the limit, at the same tables and in the same order; ours does not.
 //!
+//! And where a claim may do without a lane, it waits for nobody.
+//!
 //! The claimers are led by hand. That one of them waits for the other is seen by asking the server.
 
 use super::databases::TestDatabase;
@@ -15,10 +17,11 @@ use peerwork_core::*;
 use tokio::task::{JoinHandle, yield_now};
 use uuid::Uuid;
 
-/// Two tasks of a group of which one may run.
+/// Two tasks of a group of which one may run, and one of another such group.
 struct Stage {
     fresh: TestDatabase,
     group: Scope,
+    other: Scope,
     version: u64,
 }
 
@@ -27,14 +30,20 @@ impl Stage {
         let fresh = TestDatabase::fresh(database).await;
         let store = &fresh.store;
         store.register(card(NODE)).await.expect("register");
-        let tasks = (1..=2).map(|n| task(TaskId(Uuid::from_u128(n))));
-        store.create(tasks.collect()).await.expect("create");
-        let group = Scope::Group(name("maths"));
-        let limit = vec![SettingChange::MaxRunning(Some(1))];
-        let version = store.set(group.clone(), limit).await.expect("set").version;
+        let tasks = (1..=3).map(|n| task(TaskId(Uuid::from_u128(n))));
+        let mut tasks: Vec<_> = tasks.collect();
+        tasks[2].group = name("physics");
+        store.create(tasks).await.expect("create");
+        let (group, other) = (Scope::Group(name("maths")), Scope::Group(name("physics")));
+        let mut version = 0;
+        for group in [&group, &other] {
+            let limit = vec![SettingChange::MaxRunning(Some(1))];
+            version = store.set(group.clone(), limit).await.expect("set").version;
+        }
         Self {
             fresh,
             group,
+            other,
             version,
         }
     }
@@ -56,29 +65,42 @@ impl Stage {
         claimer
     }
 
-    /// A claim of the two tasks by this run, as a node makes it that knows of the limit.
-    fn take(&self, run: u128) -> TakeWithin {
-        let lane = LaneId::new(&name("maths"), &name("ann"));
+    /// A claim of the tasks of these groups by this run, as a node makes it that knows of their limits.
+    fn claim(&self, run: u128, groups: &[&Scope]) -> (Claim, Bounds) {
+        let lanes = groups.iter().map(|group| (lane(group), group.key()));
         let claim = Claim {
             node: NODE,
             run: RunId(Uuid::from_u128(run)),
-            grants: vec![Grant { lane, tasks: 2 }],
+            grants: lanes
+                .clone()
+                .map(|(lane, _)| Grant { lane, tasks: 2 })
+                .collect(),
             reaches: Vec::new(),
             kinds: vec![KindKey::new(&name("plain"))],
             version: self.version,
         };
-        let bound = Bound {
-            key: self.group.key(),
+        let bound = |key| Bound {
+            key,
             is_shared: true,
             here: None,
         };
         let bounds = Bounds {
-            bounds: vec![bound],
-            lanes: [(lane, vec![bound.key])].into(),
+            bounds: lanes.clone().map(|(_, key)| bound(key)).collect(),
+            lanes: lanes.map(|(lane, key)| (lane, vec![key])).collect(),
             kinds: [].into(),
         };
+        (claim, bounds)
+    }
+
+    fn take(&self, run: u128, groups: &[&Scope]) -> TakeWithin {
+        let (claim, bounds) = self.claim(run, groups);
         TakeWithin::new(claim, bounds)
     }
+}
+
+/// Ann's, in this group.
+fn lane(group: &Scope) -> LaneId {
+    LaneId::new(&group.names().0, &name("ann"))
 }
 
 /// Who claims, on a connection of its own.
@@ -144,16 +166,36 @@ impl Claimer {
                 "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and pid = ";
             return self.ask(&format!("{text}{server_id}")).await > 0;
         }
-        // What information_schema says of it is as it was at the last look, if that was just now.
+        let its_own = format!("thread id {server_id},");
+        let waiting = self.waiting_in_mariadb().await;
+        waiting.iter().any(|text| text.contains(&its_own))
+    }
+
+    /// Whether somebody waits for a lock that this connection has; in MariaDB, for a lock on these tables.
+    async fn sees_blocking(&mut self, server_id: i64) -> bool {
+        if self.store.database() == Database::Postgres {
+            let text = "= any(pg_blocking_pids(pid))";
+            let text = format!("select count(*) from pg_stat_activity where {server_id} {text}");
+            return self.ask(&text).await > 0;
+        }
+        let sql = plain(&self.store.engine.dialect, "select database()".to_owned());
+        let mut rows = self.lease.link().fetch(sql).await.expect("a name");
+        let its_own = format!("`{}`", rows.first().expect("a row").text().expect("a text"));
+        let waiting = self.waiting_in_mariadb().await;
+        waiting.iter().any(|text| text.contains(&its_own))
+    }
+
+    /// What it says of the transactions that wait: what information_schema says is as it was at the last look, if that was just now.
+    async fn waiting_in_mariadb(&mut self) -> Vec<String> {
         let status = "show engine innodb status".to_owned();
         let sql = plain(&self.store.engine.dialect, status);
         let mut rows = self.lease.link().fetch(sql).await.expect("a status");
         let mut row = rows.first().expect("a row");
         let _ = (row.text(), row.text());
         let status = row.text().expect("a text");
-        let its_own = format!("thread id {server_id},");
-        let mut transactions = status.split("---TRANSACTION");
-        transactions.any(|text| text.contains("LOCK WAIT") && text.contains(&its_own))
+        let transactions = status.split("---TRANSACTION");
+        let waiting = transactions.filter(|text| text.contains("LOCK WAIT"));
+        waiting.map(str::to_owned).collect()
     }
 
     async fn running(&mut self) -> i64 {
@@ -252,7 +294,10 @@ async fn a_turn_and_then_a_count_keep_to_a_limit(database: Database) {
         stage.claimer().await,
         stage.claimer().await,
     );
-    let (first, second) = (stage.take(801), stage.take(802));
+    let (first, second) = (
+        stage.take(801, &[&stage.group]),
+        stage.take(802, &[&stage.group]).first(),
+    );
     let dialect = stage.fresh.store.engine.dialect.clone();
     let server_id = b.server_id;
     let mut tx = Tx::new(a.lease.link(), dialect.clone(), TakeWithin::NAME);
@@ -282,8 +327,58 @@ async fn a_turn_and_then_a_count_keep_to_a_limit(database: Database) {
     stage.close([a, b, observer]).await;
 }
 
+async fn a_lane_in_which_others_claim_is_passed_over(database: Database) {
+    let stage = Stage::open(database).await;
+    let (mut a, mut b, observer) = (
+        stage.claimer().await,
+        stage.claimer().await,
+        stage.claimer().await,
+    );
+    let dialect = stage.fresh.store.engine.dialect.clone();
+    let mut first = Tx::new(a.lease.link(), dialect.clone(), TakeWithin::NAME);
+    first.begin(true).await.expect("begin");
+    let take = stage.take(801, &[&stage.group]);
+    let taken = take.run(&mut first).await.expect("claim");
+    assert_eq!(taken.expect("is current").ids().len(), 1);
+    let mut second = Tx::new(b.lease.link(), dialect, TakeWithin::NAME);
+    second.begin(true).await.expect("begin");
+    let take = stage.take(802, &[&stage.group, &stage.other]);
+    let taken = take.run(&mut second).await.expect("claim");
+    let taken = taken.expect("is current");
+    assert_eq!(taken.ids(), [TaskId(Uuid::from_u128(3))]);
+    assert_eq!(taken.unseen(), [lane(&stage.group)].into());
+    second.commit().await.expect("commit");
+    first.commit().await.expect("commit");
+    stage.close([a, b, observer]).await;
+}
+
+async fn a_claim_that_is_left_without_a_lane_waits_for_its_first(database: Database) {
+    let stage = Stage::open(database).await;
+    let (mut a, mut observer) = (stage.claimer().await, stage.claimer().await);
+    let dialect = stage.fresh.store.engine.dialect.clone();
+    let mut first = Tx::new(a.lease.link(), dialect, TakeWithin::NAME);
+    first.begin(true).await.expect("begin");
+    let take = stage.take(801, &[&stage.group, &stage.other]);
+    let taken = take.run(&mut first).await.expect("claim");
+    assert_eq!(taken.expect("is current").ids().len(), 2);
+    let server_id = a.server_id;
+    let (claim, bounds) = stage.claim(802, &[&stage.group, &stage.other]);
+    let store = stage.fresh.store.clone();
+    let waits = tokio::spawn(async move { store.claim_within(claim, bounds).await });
+    while !observer.sees_blocking(server_id).await {
+        assert!(!waits.is_finished(), "it did not wait for the other one");
+        yield_now().await;
+    }
+    first.commit().await.expect("commit");
+    let answer = waits.await.expect("it ends").expect("claim");
+    assert!(answer.tasks.is_empty() && !answer.is_stale);
+    assert_eq!(answer.full, [(stage.group.key(), None)]);
+    assert_eq!(answer.unseen, [lane(&stage.other)].into());
+    stage.close([a, observer]).await;
+}
+
 impl Stage {
-    async fn close(self, claimers: [Claimer; 3]) {
+    async fn close<const N: usize>(self, claimers: [Claimer; N]) {
         for claimer in claimers {
             claimer.lease.sound();
         }
@@ -307,10 +402,14 @@ on! {
         a_lock_and_a_count_in_one_statement_exceed_a_limit
         a_lock_without_a_write_exceeds_a_limit
         a_turn_and_then_a_count_keep_to_a_limit
+        a_lane_in_which_others_claim_is_passed_over
+        a_claim_that_is_left_without_a_lane_waits_for_its_first
     }
     mariadb MySql {
         a_lock_and_a_count_in_one_statement_exceed_a_limit
         a_lock_without_a_write_exceeds_a_limit
         a_turn_and_then_a_count_keep_to_a_limit
+        a_lane_in_which_others_claim_is_passed_over
+        a_claim_that_is_left_without_a_lane_waits_for_its_first
     }
 }
