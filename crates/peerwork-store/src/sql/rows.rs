@@ -319,12 +319,17 @@ fn columns(place: Place) -> &'static str {
 /// Begins `select now, columns from place`.
 pub(crate) fn select(tx: &Tx<'_>, place: Place) -> Sql {
     let mut sql = tx.sql("select ");
+    push_selected(&mut sql, place);
+    sql
+}
+
+/// Appends `now, columns from place`.
+pub(crate) fn push_selected(sql: &mut Sql, place: Place) {
     sql.now()
         .push(", ")
         .push(columns(place))
         .push(" from ~")
         .push(table(place).name);
-    sql
 }
 
 /// Reads a row of [`select`].

@@ -1,14 +1,16 @@
 //! Claiming: ready rows of the granted lanes become running ones, and what their handlers need is read: on PostgreSQL in one
-//! statement, on SQLite [by ranges](super::claim_ranges), elsewhere lane by lane, and after the transaction.
+//! statement, on SQLite [by ranges](super::claim_ranges), elsewhere some [lanes at a time](super::lanes_at_once), and after the
+//! transaction.
 
 use super::claim_ranges::TakeByRange;
 use super::claim_read::{HeldBy, load, with_checkpoints};
+use super::lanes_at_once;
 use crate::sql::dialect::{Dialect, ID_HEX, Sql};
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::limits::CountedUnder;
 use crate::sql::moves::{self, Move};
-use crate::sql::rows::{Placed, RUNNING, TaskRow, by_id, read, readable, select};
+use crate::sql::rows::{Placed, RUNNING, TaskRow, by_id, push_selected, read, readable};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::{Row, Value, ids_json};
@@ -62,7 +64,7 @@ impl Operation for Take {
         if !is_current || !is_alive {
             return Ok(is_current.then(Vec::new));
         }
-        let found = lane_by_lane(tx, claim, begun).await?;
+        let found = find(tx, claim, begun).await?;
         if found.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -194,34 +196,54 @@ pub(super) async fn may_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<(bool, b
     Ok((is_current, row.int()? > 0))
 }
 
-async fn lane_by_lane(
-    tx: &mut Tx<'_>,
-    claim: &Claim,
-    begun: Instant,
-) -> Result<Vec<Placed>, Fault> {
-    let mut found = Vec::new();
-    for grant in &claim.grants {
-        if is_late(begun) {
-            break;
-        }
-        let enough = BATCH_MAX.min(found.len() + grant.tasks);
-        for reach in claim.reaches_of(grant.lane) {
-            let room = enough - found.len();
-            if room == 0 {
+/// The first tasks of the granted lanes, locked.
+async fn find(tx: &mut Tx<'_>, claim: &Claim, begun: Instant) -> Result<Vec<Placed>, Fault> {
+    let looks = lanes_at_once::looks(claim);
+    let most = match tx.database() {
+        Database::MySql => lanes_at_once::LANES_MAX,
+        // It locks nothing in a union.
+        Database::Postgres | Database::Sqlite => 1,
+    };
+    let mut found: Vec<Vec<Placed>> = looks.iter().map(|_| Vec::new()).collect();
+    let reaches: Vec<_> = looks
+        .iter()
+        .map(|look| claim.reaches_of(look.lane))
+        .collect();
+    // A lane's ranges one after the other: the next is looked into if those before are not enough.
+    let deepest = reaches.iter().map(Vec::len).max().unwrap_or(0);
+    for depth in 0..deepest {
+        let is_due = |at: &usize| depth < reaches[*at].len() && found[*at].len() < looks[*at].tasks;
+        let due: Vec<_> = (0..looks.len()).filter(is_due).collect();
+        for piece in lanes_at_once::pieces(&due, most) {
+            if is_late(begun) {
                 break;
             }
-            let mut sql = select(tx, Place::Ready);
-            sql.push(" r where ").within(reach).push(" and ");
-            sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
-            sql.push(ORDER).bind(room).for_update_skip_locked();
+            let mut sql = tx.sql("");
+            let (open, close) = match piece.len() {
+                1 => ("", ""),
+                _ => ("(", ")"),
+            };
+            for (number, at) in (0i64..).zip(piece) {
+                sql.push(if number > 0 { " union all " } else { "" });
+                sql.push(open).push("select ").number(number).push(", ");
+                push_selected(&mut sql, Place::Ready);
+                sql.push(" r where ")
+                    .within(reaches[*at][depth])
+                    .push(" and ");
+                sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
+                sql.push(ORDER)
+                    .bind(looks[*at].tasks - found[*at].len())
+                    .for_update_skip_locked()
+                    .push(close);
+            }
             let mut rows = tx.fetch(sql).await?;
-            let rows = rows.rows();
-            found.extend(
-                rows.filter_map(|mut row| readable(READY, read(tx, Place::Ready, &mut row))),
-            );
+            for mut row in rows.rows() {
+                let at = piece[lanes_at_once::number_of(&mut row, piece.len())?];
+                found[at].extend(readable(READY, read(tx, Place::Ready, &mut row)));
+            }
         }
     }
-    Ok(found)
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.

@@ -5,13 +5,14 @@
 //! must have been moved as were read.
 
 use super::claim::{ORDER, READY, claimed_as, insert_running, may_claim, read_claimed, sort};
+use super::lanes_at_once;
 use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::{TaskRow, readable};
 use crate::sql::tx::Tx;
 use crate::{Claim, Claimed};
-use peerwork_core::{BATCH_MAX, LaneId, Rank, Reach, TaskId, Timestamp};
+use peerwork_core::{Grant, LaneId, Rank, Reach, TaskId, Timestamp};
 use uuid::Uuid;
 
 /// Fewer rows of a lane are moved by their ids, together with those of other lanes: each statement has its price.
@@ -37,6 +38,16 @@ struct Front {
     is_whole: bool,
 }
 
+impl Default for Front {
+    fn default() -> Self {
+        Self {
+            tasks: Vec::new(),
+            last: None,
+            is_whole: true,
+        }
+    }
+}
+
 impl Operation for TakeByRange {
     const NAME: &'static str = "claim tasks";
     /// None: it was decided on other settings.
@@ -49,22 +60,21 @@ impl Operation for TakeByRange {
         }
         let mut claimed = Vec::new();
         let mut loose = Vec::new();
-        for grant in &self.claim.grants {
-            let room = grant.tasks.min(BATCH_MAX - claimed.len());
-            if room == 0 {
-                break;
-            }
-            let front = self.front(tx, grant.lane, room).await?;
-            let by_range =
-                front.is_whole && (front.tasks.len() >= RANGE_MIN || self.claim.grants.len() == 1);
-            match front.last {
-                Some(last) if by_range => {
-                    let rows = front.tasks.len();
-                    self.take(tx, &Chosen::UpTo(grant.lane, last), rows).await?;
+        let looks = lanes_at_once::looks(&self.claim);
+        for piece in lanes_at_once::pieces(&looks, lanes_at_once::LANES_MAX) {
+            let fronts = self.fronts(tx, piece).await?;
+            for (grant, front) in piece.iter().zip(fronts) {
+                let by_range =
+                    front.is_whole && (front.tasks.len() >= RANGE_MIN || looks.len() == 1);
+                match front.last {
+                    Some(last) if by_range => {
+                        let rows = front.tasks.len();
+                        self.take(tx, &Chosen::UpTo(grant.lane, last), rows).await?;
+                    }
+                    _ => loose.extend(front.tasks.iter().map(|task| task.id.0)),
                 }
-                _ => loose.extend(front.tasks.iter().map(|task| task.id.0)),
+                claimed.extend(front.tasks);
             }
-            claimed.extend(front.tasks);
         }
         if !loose.is_empty() {
             let rows = loose.len();
@@ -76,21 +86,30 @@ impl Operation for TakeByRange {
 }
 
 impl TakeByRange {
-    async fn front(&self, tx: &mut Tx<'_>, lane: LaneId, room: usize) -> Result<Front, Fault> {
+    /// The first rows of each of these lanes.
+    async fn fronts(&self, tx: &mut Tx<'_>, lanes: &[Grant]) -> Result<Vec<Front>, Fault> {
         let now = tx.now().await?;
-        let mut sql = tx.sql("select ");
-        sql.push(TaskRow::COLUMNS).push(
-            ", t.input, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.rank_no, r.id \
+        let mut sql = tx.sql("");
+        for (number, grant) in (0i64..).zip(lanes) {
+            sql.push(if number > 0 {
+                " union all select "
+            } else {
+                "select "
+            });
+            sql.number(number).push(", ").push(TaskRow::COLUMNS).push(
+                ", t.input, f.status, f.ready_at, f.attempt, f.failures, f.crashes, f.rank_no, f.id \
                  from (select * from ~ready r where ",
-        );
-        self.push_lane(&mut sql, lane);
-        self.push_claimable(&mut sql);
-        sql.push(ORDER)
-            .bind(room)
-            .push(") r left join ~task t on t.id = r.id");
+            );
+            self.push_lane(&mut sql, grant.lane);
+            self.push_claimable(&mut sql);
+            sql.push(ORDER)
+                .bind(grant.tasks)
+                .push(") f left join ~task t on t.id = f.id");
+        }
         let mut rows = tx.fetch(sql).await?;
-        let (mut tasks, mut last, mut is_whole) = (Vec::new(), None, true);
+        let mut fronts: Vec<_> = lanes.iter().map(|_| Front::default()).collect();
         for mut row in rows.rows() {
+            let front = &mut fronts[lanes_at_once::number_of(&mut row, lanes.len())?];
             let claimed = read_claimed(&mut row, self.claim.run, |_| Ok(now)).and_then(|task| {
                 let rank =
                     Rank(i32::try_from(row.int()?).map_err(|e| Fault::broken(e.to_string()))?);
@@ -98,17 +117,13 @@ impl TakeByRange {
             });
             match readable(READY, claimed) {
                 Some((key, task)) => {
-                    last = last.max(Some(key));
-                    tasks.push(task);
+                    front.last = front.last.max(Some(key));
+                    front.tasks.push(task);
                 }
-                None => is_whole = false,
+                None => front.is_whole = false,
             }
         }
-        Ok(Front {
-            tasks,
-            last,
-            is_whole,
-        })
+        Ok(fronts)
     }
 
     async fn take(&self, tx: &mut Tx<'_>, chosen: &Chosen, rows: usize) -> Result<(), Fault> {

@@ -15,6 +15,7 @@ pub(crate) mod failures;
 pub(crate) mod finish;
 pub(crate) mod glance;
 pub(crate) mod lanes;
+mod lanes_at_once;
 pub(crate) mod list;
 pub(crate) mod nodes;
 pub(crate) mod offers;

@@ -212,6 +212,12 @@ const MEANT: &[Meant] = &[
     always(Sqlite, "sweep", "SCAN h", STEPS),
     always(
         Sqlite,
+        "claim",
+        "SCAN f",
+        "the first rows of a lane, no more than are claimed",
+    ),
+    always(
+        Sqlite,
         "glance",
         "USING COVERING INDEX peerwork_ready_id",
         FIRST,

@@ -91,6 +91,11 @@ impl Stage {
             assert_eq!(claimed.map(|claimed| claimed.len()), Some(6));
             return;
         }
+        if self.dialect.writes_alone() {
+            let claimed = self.write("claim", take.by_range()).await;
+            assert_eq!(claimed.map(|claimed| claimed.len()), Some(6));
+            return;
+        }
         let taken = self.write("claim", take).await;
         let taken = taken.expect("the settings are those");
         assert_eq!(taken.len(), 6);
@@ -253,13 +258,13 @@ async fn run_and_end(stage: &mut Stage) {
     };
     let heads = stage.read("heads", heads).await;
     assert_eq!(heads, lanes);
+    let nobodys = LaneId::new(&name("maths"), &name("nobody"));
     let claim = Claim {
         node: NODE,
         run: RUN,
-        grants: vec![Grant {
-            lane: lanes[0].lane,
-            tasks: 6,
-        }],
+        grants: [(lanes[0].lane, 6), (nobodys, 2)]
+            .map(|(lane, tasks)| Grant { lane, tasks })
+            .to_vec(),
         kinds,
         reaches,
         version: 0,
