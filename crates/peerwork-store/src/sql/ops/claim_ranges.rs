@@ -139,7 +139,8 @@ impl TakeByRange {
     fn push_chosen(&self, sql: &mut Sql, chosen: &Chosen) {
         match chosen {
             Chosen::UpTo(lane, (rank, ready_at, id)) => {
-                self.push_lane(sql, *lane);
+                self.push_beginning(sql, *lane);
+                // Nothing else may bound it from above: of two bounds SQLite takes the first, and walks over all that waits up to it.
                 sql.push("(r.rank_no, r.ready_at, r.id) <= (")
                     .bind(*rank)
                     .push(", ")
@@ -158,14 +159,25 @@ impl TakeByRange {
     /// The ranks of a lane that the claim reaches. Where in them it begins is left alone: here an entry that was deleted is gone, and in
     /// nobody's way.
     fn push_lane(&self, sql: &mut Sql, lane: LaneId) {
-        sql.push("r.lane = ").bind(lane).push(" and ");
-        let reaches = self.claim.reaches_of(lane);
-        if let (Some(first), Some(last)) = (reaches.first(), reaches.last())
-            && reaches != [Reach::all_of(lane)]
-        {
-            sql.push("r.rank_no >= ").bind(first.rank);
-            sql.push(" and r.rank_no < ").bind(last.until).push(" and ");
+        self.push_beginning(sql, lane);
+        if let Some((_, until)) = self.ranks(lane) {
+            sql.push("r.rank_no < ").bind(until).push(" and ");
         }
+    }
+
+    /// The lane, from the first rank on that the claim reaches.
+    fn push_beginning(&self, sql: &mut Sql, lane: LaneId) {
+        sql.push("r.lane = ").bind(lane).push(" and ");
+        if let Some((first, _)) = self.ranks(lane) {
+            sql.push("r.rank_no >= ").bind(first).push(" and ");
+        }
+    }
+
+    /// The first rank that is reached, and the first one behind; none if all are.
+    fn ranks(&self, lane: LaneId) -> Option<(Rank, Rank)> {
+        let reaches = self.claim.reaches_of(lane);
+        let (first, last) = (reaches.first()?, reaches.last()?);
+        (reaches != [Reach::all_of(lane)]).then_some((first.rank, last.until))
     }
 
     fn push_claimable(&self, sql: &mut Sql) {

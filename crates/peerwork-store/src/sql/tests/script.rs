@@ -143,7 +143,7 @@ impl Operation for Pass {
 }
 
 pub(super) const NODE: NodeId = NodeId(Uuid::from_u128(900));
-const RUN: RunId = RunId(Uuid::from_u128(800));
+pub(super) const RUN: RunId = RunId(Uuid::from_u128(800));
 
 pub(super) fn name(text: &str) -> Name {
     Name::new("test", text).expect("tests hand in names that are names")
