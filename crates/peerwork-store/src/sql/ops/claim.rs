@@ -198,28 +198,30 @@ pub(super) async fn may_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<(bool, b
 
 /// The first tasks of the granted lanes, locked.
 async fn find(tx: &mut Tx<'_>, claim: &Claim, begun: Instant) -> Result<Vec<Placed>, Fault> {
-    let looks = lanes_at_once::looks(claim);
     let most = match tx.database() {
         Database::MySql => lanes_at_once::LANES_MAX,
         // It locks nothing in a union.
         Database::Postgres | Database::Sqlite => 1,
     };
-    let mut found: Vec<Vec<Placed>> = looks.iter().map(|_| Vec::new()).collect();
-    let reaches: Vec<_> = looks
-        .iter()
-        .map(|look| claim.reaches_of(look.lane))
-        .collect();
+    let grants = &claim.grants;
+    let mut found: Vec<Vec<Placed>> = grants.iter().map(|_| Vec::new()).collect();
+    let reaches = grants.iter().map(|grant| claim.reaches_of(grant.lane));
+    let reaches: Vec<_> = reaches.collect();
+    let mut left = BATCH_MAX;
     // A lane's ranges one after the other: the next is looked into if those before are not enough.
     let deepest = reaches.iter().map(Vec::len).max().unwrap_or(0);
     for depth in 0..deepest {
-        let is_due = |at: &usize| depth < reaches[*at].len() && found[*at].len() < looks[*at].tasks;
-        let due: Vec<_> = (0..looks.len()).filter(is_due).collect();
-        for piece in lanes_at_once::pieces(&due, most) {
-            if is_late(begun) {
-                break;
-            }
+        let is_due =
+            |at: &usize| depth < reaches[*at].len() && found[*at].len() < grants[*at].tasks;
+        let due: Vec<_> = (0..grants.len()).filter(is_due).collect();
+        let mut due = due.as_slice();
+        while !due.is_empty() && left > 0 && !is_late(begun) {
+            let room = |at: &usize| grants[*at].tasks - found[*at].len();
+            let lanes = lanes_at_once::fitting(due.iter().map(room), most, left);
+            let (piece, after) = due.split_at(lanes);
+            due = after;
             let mut sql = tx.sql("");
-            let (open, close) = match piece.len() {
+            let (open, close) = match lanes {
                 1 => ("", ""),
                 _ => ("(", ")"),
             };
@@ -232,14 +234,17 @@ async fn find(tx: &mut Tx<'_>, claim: &Claim, begun: Instant) -> Result<Vec<Plac
                     .push(" and ");
                 sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
                 sql.push(ORDER)
-                    .bind(looks[*at].tasks - found[*at].len())
+                    .bind(room(at).min(left))
                     .for_update_skip_locked()
                     .push(close);
             }
             let mut rows = tx.fetch(sql).await?;
             for mut row in rows.rows() {
-                let at = piece[lanes_at_once::number_of(&mut row, piece.len())?];
-                found[at].extend(readable(READY, read(tx, Place::Ready, &mut row)));
+                let at = piece[lanes_at_once::number_of(&mut row, lanes)?];
+                if let Some(row) = readable(READY, read(tx, Place::Ready, &mut row)) {
+                    found[at].push(row);
+                    left -= 1;
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::sql::fault::Fault;
 use crate::sql::rows::{TaskRow, readable};
 use crate::sql::tx::Tx;
 use crate::{Claim, Claimed};
-use peerwork_core::{Grant, LaneId, Rank, Reach, TaskId, Timestamp};
+use peerwork_core::{BATCH_MAX, Grant, LaneId, Rank, Reach, TaskId, Timestamp};
 use uuid::Uuid;
 
 /// Fewer rows of a lane are moved by their ids, together with those of other lanes: each statement has its price.
@@ -60,12 +60,20 @@ impl Operation for TakeByRange {
         }
         let mut claimed = Vec::new();
         let mut loose = Vec::new();
-        let looks = lanes_at_once::looks(&self.claim);
-        for piece in lanes_at_once::pieces(&looks, lanes_at_once::LANES_MAX) {
-            let fronts = self.fronts(tx, piece).await?;
+        let grants = &self.claim.grants;
+        let mut rest = grants.as_slice();
+        while !rest.is_empty() && claimed.len() < BATCH_MAX {
+            let (room, left) = (
+                rest.iter().map(|grant| grant.tasks),
+                BATCH_MAX - claimed.len(),
+            );
+            let lanes = lanes_at_once::fitting(room, lanes_at_once::LANES_MAX, left);
+            let (piece, after) = rest.split_at(lanes);
+            rest = after;
+            let fronts = self.fronts(tx, piece, left).await?;
             for (grant, front) in piece.iter().zip(fronts) {
                 let by_range =
-                    front.is_whole && (front.tasks.len() >= RANGE_MIN || looks.len() == 1);
+                    front.is_whole && (front.tasks.len() >= RANGE_MIN || grants.len() == 1);
                 match front.last {
                     Some(last) if by_range => {
                         let rows = front.tasks.len();
@@ -86,8 +94,13 @@ impl Operation for TakeByRange {
 }
 
 impl TakeByRange {
-    /// The first rows of each of these lanes.
-    async fn fronts(&self, tx: &mut Tx<'_>, lanes: &[Grant]) -> Result<Vec<Front>, Fault> {
+    /// The first rows of each of these lanes, of none more than are left of the batch.
+    async fn fronts(
+        &self,
+        tx: &mut Tx<'_>,
+        lanes: &[Grant],
+        left: usize,
+    ) -> Result<Vec<Front>, Fault> {
         let now = tx.now().await?;
         let mut sql = tx.sql("");
         for (number, grant) in (0i64..).zip(lanes) {
@@ -103,7 +116,7 @@ impl TakeByRange {
             self.push_lane(&mut sql, grant.lane);
             self.push_claimable(&mut sql);
             sql.push(ORDER)
-                .bind(grant.tasks)
+                .bind(grant.tasks.min(left))
                 .push(") f left join ~task t on t.id = f.id");
         }
         let mut rows = tx.fetch(sql).await?;
