@@ -14,9 +14,17 @@ const EVERYWHERE: &str = "kill,freeze,drain,aborts,pool_exhausted,report_storm,\
 /// What a server and its network add.
 const SERVERS: &str = "connections_killed,database_killed,swallow_commits,latency";
 
-/// So many short runs must between them have met everything: which commits lose their answers in one, and what still runs when a gate
-/// comes or a node is killed, depends on how much a busy machine gets done in so short a time.
+/// So many short runs must between them have met everything: what still runs when a node is killed depends on how much a busy machine
+/// gets done in so short a time.
 const RUNS: u64 = 5;
+/// What even that leaves to chance: whether a claim or an end is among the commits whose answers are lost, and whether a kill comes
+/// just then. `cargo xtask faults` goes on for long enough.
+const BY_CHANCE: [&str; 4] = [
+    "ambiguous_claim",
+    "ambiguous_finish",
+    "rescue_while_deleting",
+    "rescue_while_pausing",
+];
 
 /// Runs it, each time from another seed, until everything has happened that must happen. No promise may be broken in any of them.
 fn passes(database: &str, seed: u64, only: &str) {
@@ -36,6 +44,7 @@ fn passes(database: &str, seed: u64, only: &str) {
         );
         assert!(names(&verdict["must_have_happened"]).len() >= 14, "{told}");
         let mut missed_here = names(&verdict["missed"]);
+        missed_here.retain(|what| !BY_CHANCE.contains(&what.as_str()));
         if let Some(before) = &missed {
             missed_here.retain(|what| before.contains(what));
         }
