@@ -91,6 +91,11 @@ impl Cluster {
             .slots(4)
     }
 
+    async fn client(&self) -> Client {
+        let client = Client::connect_in(self.store.clone(), self.env.clone());
+        client.await.unwrap()
+    }
+
     async fn node(&self, label: &str) -> Node {
         self.builder(label).start().await.unwrap()
     }
@@ -107,8 +112,7 @@ async fn a_node_whose_claimer_panics_leaves_its_tasks_to_its_peers() {
     let tap = Tap::on(Arc::new(cluster.store.clone()));
     let first = cluster.builder_on(tap.database(), "first");
     let first = first.start().await.unwrap();
-    let client = Client::connect_in(cluster.store.clone(), cluster.env.clone());
-    let client = client.await.unwrap();
+    let client = cluster.client().await;
     client.create(Hold::task(())).await.unwrap();
     cluster.begun(1).await;
     tap.panic("claim");
@@ -330,8 +334,7 @@ async fn is_told_of_room(slots: usize) -> bool {
     let busy = |(): ()| std::future::pending::<Result<(), TaskError>>();
     let first = cluster.builder("first").slots(slots).handle("busy", busy);
     let _first = limited(first).start().await.unwrap();
-    let client = Client::connect_in(cluster.store.clone(), cluster.env.clone());
-    let client = client.await.unwrap();
+    let client = cluster.client().await;
     client.group("maths").limit(1).await.unwrap();
     let task = || Draft::of_kind("limited", &()).group("maths");
     client.create(task()).await.unwrap();
@@ -368,8 +371,7 @@ async fn a_lane_under_whose_limit_others_are_claiming_is_claimed_again_at_once()
     let tap = Tap::on(Arc::new(cluster.store.clone()));
     let node = cluster.builder_on(tap.database(), "node");
     let node = node.start().await.unwrap();
-    let client = Client::connect_in(cluster.store.clone(), cluster.env.clone());
-    let client = client.await.unwrap();
+    let client = cluster.client().await;
     client.group("maths").limit(1).await.unwrap();
     tap.others_claim(3);
     client.create(Hold::task(()).group("maths")).await.unwrap();

@@ -50,7 +50,7 @@ impl Taken {
         self.unseen.clone()
     }
 
-    /// Whether others were claiming in all of its lanes.
+    /// Whether none of its lanes was looked into: others were claiming in all of them, or there was no time left.
     fn saw_nothing(&self, take: &TakeWithin) -> bool {
         take.turn == Turn::IfFree && self.unseen.len() == take.claim.grants.len()
     }
