@@ -95,17 +95,20 @@ impl TakeWithin {
     }
 
     /// The limits whose turn this claim has; none if one is gone whose turn it has waited for.
+    ///
+    /// Those of kinds come first, whoever claims: so nobody waits for one who has a kind's turn and waits for him.
     async fn take_turns(&self, tx: &mut Tx<'_>) -> Result<Option<HashMap<ScopeKey, Limit>>, Fault> {
         let kinds: BTreeSet<_> = self.bounds.kinds.values().collect();
-        let (awaited, if_free) = match self.turn {
-            Turn::Awaited => (self.shared().collect(), BTreeSet::new()),
-            Turn::IfFree => self.shared().partition(|key| kinds.contains(key)),
-        };
-        let mut limits = take_turn(tx, &awaited, Turn::Awaited).await?;
-        if limits.len() < awaited.len() {
-            return Ok(None);
+        let (kinds, others): (BTreeSet<_>, BTreeSet<_>) =
+            self.shared().partition(|key| kinds.contains(key));
+        let mut limits = HashMap::new();
+        for (keys, turn) in [(kinds, Turn::Awaited), (others, self.turn)] {
+            let taken = take_turn(tx, &keys, turn).await?;
+            if turn == Turn::Awaited && taken.len() < keys.len() {
+                return Ok(None);
+            }
+            limits.extend(taken);
         }
-        limits.extend(take_turn(tx, &if_free, Turn::IfFree).await?);
         Ok(Some(limits))
     }
 

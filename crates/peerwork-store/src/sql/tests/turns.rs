@@ -377,6 +377,54 @@ async fn a_claim_that_is_left_without_a_lane_waits_for_its_first(database: Datab
     stage.close([a, observer]).await;
 }
 
+/// All take the turns of kinds first: where one began with that of a group, and another with the kind's, each would wait for the other.
+async fn a_kinds_turn_is_taken_before_all_others(database: Database) {
+    let stage = Stage::open(database).await;
+    let store = stage.fresh.store.clone();
+    let kind = name("plain");
+    let scope = Scope::Kind(kind.clone());
+    let mut groups = (0..).map(|n| Scope::Group(name(&format!("group {n}"))));
+    let before_it = |group: &Scope| group.key() < scope.key();
+    let group = groups.find(before_it).expect("keys are hashes");
+    let mut version = 0;
+    for scope in [&scope, &group] {
+        let limit = vec![SettingChange::MaxRunning(Some(1))];
+        version = store.set(scope.clone(), limit).await.expect("set").version;
+    }
+    let (mut a, mut observer) = (stage.claimer().await, stage.claimer().await);
+    a.key = scope.key().0;
+    observer.key = group.key().0;
+    a.run("begin").await;
+    let turn = "update ~setting set seq = seq + 1 where id = KEY";
+    assert_eq!(a.change(turn).await, 1);
+    let (claim, mut bounds) = stage.claim(801, &[&group]);
+    bounds.kinds = [(KindKey::new(&kind), scope.key())].into();
+    let bound = Bound {
+        key: scope.key(),
+        ..bounds.bounds[0]
+    };
+    bounds.bounds.push(bound);
+    let these = ClaimThese {
+        node: NODE,
+        run: claim.run,
+        tasks: vec![(TaskId(Uuid::from_u128(1)), lane(&group))],
+        kinds: claim.kinds,
+        version,
+    };
+    let server_id = a.server_id;
+    let waits = tokio::spawn(async move { store.claim_these(these, bounds).await });
+    while !observer.sees_blocking(server_id).await {
+        assert!(!waits.is_finished(), "it did not wait for the other one");
+        yield_now().await;
+    }
+    let is_free =
+        "select count(*) from (select id from ~setting where id = KEY for update nowait) s";
+    assert_eq!(observer.ask(is_free).await, 1);
+    a.run("commit").await;
+    waits.await.expect("it ends").expect("claim");
+    stage.close([a, observer]).await;
+}
+
 impl Stage {
     async fn close<const N: usize>(self, claimers: [Claimer; N]) {
         for claimer in claimers {
@@ -404,6 +452,7 @@ on! {
         a_turn_and_then_a_count_keep_to_a_limit
         a_lane_in_which_others_claim_is_passed_over
         a_claim_that_is_left_without_a_lane_waits_for_its_first
+        a_kinds_turn_is_taken_before_all_others
     }
     mariadb MySql {
         a_lock_and_a_count_in_one_statement_exceed_a_limit
@@ -411,5 +460,6 @@ on! {
         a_turn_and_then_a_count_keep_to_a_limit
         a_lane_in_which_others_claim_is_passed_over
         a_claim_that_is_left_without_a_lane_waits_for_its_first
+        a_kinds_turn_is_taken_before_all_others
     }
 }
