@@ -9,10 +9,10 @@ use peerwork_core::{
     Rules, RunId, Scope, ScopeKey, SettingChange, Status, TaskId, Timestamp,
 };
 use peerwork_store::{
-    Applied, Claim, ClaimAnswer, ClaimThese, Config, Created, Cursor, Depth, End, Ended, Failure,
-    Filter, Glance, Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Offer, Page, Payload,
-    Promoted, Result, RunningIn, Save, Saved, Sought, SqlStore, Steered, Store, Swept, Tally,
-    TaskRecord, Wish,
+    Applied, Claim, ClaimAnswer, ClaimNew, ClaimThese, Claimed, Config, Created, Cursor, Depth,
+    End, Ended, Failure, Filter, Glance, Hint, Hints, KindRow, NewTask, NodeCard, NodeRow, Offer,
+    Page, Payload, Promoted, Result, RunningIn, Save, Saved, Sought, SqlStore, Steered, Store,
+    Swept, Tally, TaskRecord, Wish,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -91,6 +91,7 @@ pass_on! {
     check_schema() -> ();
     now() -> Timestamp;
     create(tasks: Vec<NewTask>) -> Vec<Created>;
+    create_and_claim(tasks: Vec<NewTask>, claim: ClaimNew) -> (Vec<Created>, Vec<Claimed>);
     steer(ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Vec<Steered>;
     steer_once(operation: OperationId, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Vec<Steered>;
     concluded(operation: OperationId, wish: Wish) -> Option<Tally>;

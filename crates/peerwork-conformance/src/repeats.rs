@@ -325,6 +325,19 @@ const CASES: &[Case] = cases! {
         let created = store.create(vec![new(1), later, held]).await?;
         Ok(format!("{created:?}"))
     }), again "[Existed, Existed, Existed]";
+    "create and claim": |store, _| Box::pin(queued(store)) => |store| Box::pin(async {
+        let later = NewTask { due: Some(Timestamp(TestClock::far())), ..new(5) };
+        let claim = ClaimNew {
+            node: NODE,
+            run: RUN,
+            kinds: vec![KindKey::new(&name(KIND))],
+            reaches: Vec::new(),
+            version: 0,
+        };
+        let bobs = NewTask { user: name("bob"), ..new(4) };
+        let (created, claimed) = store.create_and_claim(vec![bobs, later], claim).await?;
+        Ok(format!("{created:?}, of which {} claimed", claimed.len()))
+    }), again "[Existed, Existed], of which 0 claimed";
     "pause a queued task": |store, _| Box::pin(queued(store)) =>
         |store| Box::pin(steer(store, 1, Wish::Pause)), again "Unchanged(Paused)";
     "pause a running task": |store, _| Box::pin(running(store)) =>

@@ -84,6 +84,16 @@ macro_rules! suite {
                 a_child_of_nobody_is_a_task_like_others
                 nothing_asked_is_nothing_answered
             }
+            eager {
+                tasks_are_claimed_as_they_are_created
+                only_what_is_claimable_is_claimed_as_it_is_created
+                tasks_that_are_claimed_as_they_are_created_come_in_order
+                nobody_is_passed_over_by_tasks_that_are_claimed_as_they_are_created
+                a_claim_of_new_tasks_looks_within_its_ranges
+                who_may_not_claim_gets_no_new_tasks
+                ga_45_creating_and_claiming_again_changes_nothing
+                racing_creates_of_the_same_tasks_claim_each_once
+            }
             deletion {
                 ga_46_a_deletion_can_be_watched_until_it_is_gone
                 a_tombstone_keeps_no_payload

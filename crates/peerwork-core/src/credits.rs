@@ -73,6 +73,11 @@ impl Credits {
         self.held += n;
     }
 
+    /// `n` tasks for which credits were taken were not claimed after all.
+    pub fn not_claimed(&mut self, n: usize) {
+        self.held = self.held.saturating_sub(n);
+    }
+
     /// The ends of `n` tasks were acknowledged at `now`.
     pub fn ended(&mut self, n: usize, now: Mono) {
         self.roll(now);

@@ -322,6 +322,12 @@ impl LaneBook {
         }
     }
 
+    /// Whether no run is known to be claimable, and nothing was heard of which no look has told.
+    pub fn is_idle(&self) -> bool {
+        let has_looked = !self.wants_look && self.looking.is_none() && self.after.is_none();
+        has_looked && self.runs.is_empty()
+    }
+
     /// From where on to claim what was granted: of a lane for which a rank is given only that.
     pub fn reaches(&self, grants: &[Grant], ranks: &BTreeMap<LaneId, Rank>) -> Vec<Reach> {
         let mut reaches = Vec::with_capacity(grants.len());

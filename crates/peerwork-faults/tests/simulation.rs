@@ -62,6 +62,7 @@ fn simulate(from: u64) {
         "gate closed",
         "gate opened",
         "told by a gate",
+        "eager start",
         "setting cleared",
     ] {
         assert!(

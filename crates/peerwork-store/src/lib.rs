@@ -31,7 +31,7 @@ pub use memory::{Change, MemoryStore, Seen, Snapshot};
 pub use node::{Depth, Glance, KindRow, NodeCard, NodeRow, Wished};
 pub use offer::{ClaimThese, Offer, Sought, Spot};
 pub use record::{Created, Failure, NewTask, Options, Payload, Progress, TaskRecord};
-pub use run::{Claim, Claimed, End, Ended, Promoted, RunningIn, Save, Saved, Swept};
+pub use run::{Claim, ClaimNew, Claimed, End, Ended, Promoted, RunningIn, Save, Saved, Swept};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use sql::*;
 pub use store::{Steered, Store, Tally, Wish};

@@ -1,6 +1,8 @@
 //! Tasks as they are handed in and read back.
 
-use peerwork_core::{LaneId, Name, NodeId, RunId, State, Status, Task, TaskId, Timestamp};
+use peerwork_core::{
+    LaneId, Name, NodeId, Place, Rank, RunId, State, Status, Task, TaskId, Timestamp,
+};
 
 /// A task to create. Its id is made by the caller, so that creating can be repeated.
 #[derive(Clone, Debug)]
@@ -31,6 +33,12 @@ impl NewTask {
     /// The lane of its runs.
     pub fn lane(&self) -> LaneId {
         LaneId::new(&self.group, &self.user)
+    }
+
+    /// Its rank in that lane; none if it is not claimable as it is created.
+    pub fn rank(&self) -> Option<Rank> {
+        let status = Task::new(self.start, self.due, Timestamp(0)).status;
+        (status.place() == Place::Ready).then(|| Rank::new(status, self.priority))
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a node claims, saves and ends.
 
-use crate::{Options, Progress};
+use crate::{NewTask, Options, Progress};
 use peerwork_core::{
     BATCH_MAX, Event, Grant, KindKey, LaneId, Name, NodeId, Rank, Reach, Rules, RunId, Status,
     Task, TaskId, Timestamp,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A claim by `node` of as many tasks as granted, all under one fresh run id.
 #[derive(Clone, Debug)]
@@ -54,17 +54,66 @@ impl Claim {
 
     /// The ranges of a lane, in order; all of it, if none is given.
     pub(crate) fn reaches_of(&self, lane: LaneId) -> Vec<Reach> {
-        let first = self.reaches.partition_point(|reach| reach.lane < lane);
-        let from_first = self.reaches[first..].iter();
-        let mut reaches: Vec<_> = from_first
-            .take_while(|reach| reach.lane == lane)
-            .copied()
-            .collect();
-        if reaches.is_empty() {
-            reaches.push(Reach::all_of(lane));
-        }
-        reaches
+        reaches_of(&self.reaches, lane)
     }
+}
+
+/// A claim by `node` of tasks in the transaction that creates them, all under one fresh run id.
+#[derive(Clone, Debug)]
+pub struct ClaimNew {
+    /// Who claims.
+    pub node: NodeId,
+    /// Fresh and random.
+    pub run: RunId,
+    /// The kinds that the node can run.
+    pub kinds: Vec<KindKey>,
+    /// From where on to look in the tasks' lanes for others that are before them, as [`Claim::reaches`].
+    pub reaches: Vec<Reach>,
+    /// The version of what is set on which this was decided, as [`Claim::version`].
+    pub version: u64,
+}
+
+impl ClaimNew {
+    /// Whether it can run all of them that are claimable.
+    pub(crate) fn can_run(&self, tasks: &[NewTask]) -> bool {
+        let mut claimable = tasks.iter().filter(|task| task.rank().is_some());
+        claimable.all(|task| self.kinds.contains(&KindKey::new(&task.kind)))
+    }
+
+    /// Where tasks would be that are before one of these.
+    pub(crate) fn before(&self, tasks: &[NewTask]) -> Vec<Reach> {
+        let mut lasts: BTreeMap<LaneId, Rank> = BTreeMap::new();
+        for task in tasks {
+            if let Some(rank) = task.rank() {
+                let last = lasts.entry(task.lane()).or_insert(rank);
+                *last = rank.max(*last);
+            }
+        }
+        let before = |(lane, last): (LaneId, Rank)| {
+            let until = Rank(last.0.saturating_add(1));
+            let mut reaches = reaches_of(&self.reaches, lane);
+            reaches.retain(|reach| reach.rank < until);
+            reaches.into_iter().map(move |reach| Reach {
+                until: reach.until.min(until),
+                ..reach
+            })
+        };
+        lasts.into_iter().flat_map(before).collect()
+    }
+}
+
+/// The ranges of a lane, in order; all of it, if none is given. They are sorted by lane.
+fn reaches_of(reaches: &[Reach], lane: LaneId) -> Vec<Reach> {
+    let first = reaches.partition_point(|reach| reach.lane < lane);
+    let from_first = reaches[first..].iter();
+    let mut reaches: Vec<_> = from_first
+        .take_while(|reach| reach.lane == lane)
+        .copied()
+        .collect();
+    if reaches.is_empty() {
+        reaches.push(Reach::all_of(lane));
+    }
+    reaches
 }
 
 /// What runs of one user in one group.

@@ -139,6 +139,15 @@ pub trait Store: Send + Sync + 'static {
     /// Creates tasks: all of them or, on an error, none. A task whose id exists already is left as it is.
     async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>>;
 
+    /// As [`create`](Self::create), and those of the tasks that are new and claimable are claimed in the same transaction: all of them, or none, if
+    /// the node is not alive, what is set is not what the claim was decided on, one of them is of a kind that the claim does not name, or a task
+    /// of its kinds is before one of them in its lane. They answer in the order in which they are to start. A store may claim none at any time.
+    async fn create_and_claim(
+        &self,
+        tasks: Vec<NewTask>,
+        claim: ClaimNew,
+    ) -> Result<(Vec<Created>, Vec<Claimed>)>;
+
     /// Applies a wish to those of `ids` that `filter` means at the moment of writing.
     async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>>;
 

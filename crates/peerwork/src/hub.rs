@@ -1,7 +1,7 @@
 //! Wake-ups within a process, and to and from other processes. They change latency only.
 
 use crate::Env;
-use peerwork_core::{KindKey, LaneId, LaneView, Place, Rank, Spacing, Task, Timestamp, Work};
+use peerwork_core::{KindKey, LaneId, LaneView, Spacing, Timestamp, Work};
 use peerwork_store::{Hint, NewTask, Store};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -40,11 +40,10 @@ impl News {
     const LANES_MAX: usize = 64;
 
     fn add(&mut self, task: &NewTask) {
-        let facts = Task::new(task.start, task.due, Timestamp(0));
-        if facts.status.place() != Place::Ready {
+        let Some(rank) = task.rank() else {
             return;
-        }
-        let (lane, rank) = (task.lane(), Rank::new(facts.status, task.priority));
+        };
+        let lane = task.lane();
         let key = (lane, KindKey::new(&task.kind));
         let (view, count) = self.lanes.entry(key).or_insert_with(|| {
             let view = LaneView {

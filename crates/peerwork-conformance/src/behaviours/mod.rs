@@ -6,6 +6,7 @@ pub mod claim;
 pub mod counters;
 pub mod create;
 pub mod deletion;
+pub mod eager;
 pub mod ends;
 pub mod explain;
 pub mod fence;

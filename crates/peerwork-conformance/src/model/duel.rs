@@ -71,6 +71,13 @@ impl<'a> Duel<'a> {
                     .collect();
                 same("create again", both!(self, create(tasks)));
             }
+            Op::CreateAndClaim { node, kinds, seeds } => {
+                let tasks: Vec<_> = seeds
+                    .into_iter()
+                    .map(|seed| self.task(None, seed))
+                    .collect();
+                self.create_and_claim(node, kinds, tasks).await;
+            }
             Op::Steer(picks, narrow, wish) => {
                 let ids: Vec<_> = picks
                     .into_iter()
@@ -328,6 +335,20 @@ impl<'a> Duel<'a> {
         self.runs
             .extend(theirs.iter().map(|claimed| (claimed.id, claimed.run)));
         same("claim", (ours, theirs));
+    }
+
+    async fn create_and_claim(&mut self, node: Pick, kinds: Vec<Name>, tasks: Vec<NewTask>) {
+        let claim = ClaimNew {
+            node: self.claimer(node).await,
+            run: RunId(self.fresh()),
+            kinds: kinds.iter().map(KindKey::new).collect(),
+            reaches: Vec::new(),
+            version: 0,
+        };
+        let (ours, theirs) = both!(self, create_and_claim(tasks, claim));
+        let claimed = theirs.1.iter().map(|claimed| (claimed.id, claimed.run));
+        self.runs.extend(claimed);
+        same("create and claim", (ours, theirs));
     }
 
     /// All rows, lanes and nodes.

@@ -19,6 +19,12 @@ pub enum Op {
     Create(Vec<Seed>),
     /// Tasks with ids that may exist.
     CreateAgain(Vec<(Index, Seed)>),
+    /// New tasks, which a node claims as they are created.
+    CreateAndClaim {
+        node: Pick,
+        kinds: Vec<Name>,
+        seeds: Vec<Seed>,
+    },
     /// A wish for some tasks, as far as the filter means them.
     Steer(Vec<Index>, Narrow, Wish),
     /// A node claims so many tasks from each lane in which there are any.
@@ -129,6 +135,7 @@ pub fn any_op(has_tasks: bool, has_runs: bool) -> BoxedStrategy<Op> {
                 .prop_map(Op::CreateAgain)
                 .boxed(),
         ),
+        (3, any_create_and_claim().boxed()),
         (
             12 * people,
             (vec(pick(), 1..4), any_narrow(), any_wish())
@@ -313,11 +320,20 @@ fn any_narrow() -> impl Strategy<Value = Narrow> {
         })
 }
 
-fn any_claim() -> impl Strategy<Value = Op> {
+fn any_create_and_claim() -> impl Strategy<Value = Op> {
+    let parts = (any_pick(), any_kinds(), vec(any_seed(), 1..4));
+    parts.prop_map(|(node, kinds, seeds)| Op::CreateAndClaim { node, kinds, seeds })
+}
+
+/// The kinds that a node can run.
+fn any_kinds() -> impl Strategy<Value = Vec<Name>> {
     let all: Vec<_> = kinds().into_iter().map(|(kind, _)| kind).collect();
+    prop_oneof![4 => Just(all), 1 => vec(any_kind(), 1..4)]
+}
+
+fn any_claim() -> impl Strategy<Value = Op> {
     let work = prop_oneof![2 => Just(Work::Run), 1 => Just(Work::Cleanup)];
-    let kinds = prop_oneof![4 => Just(all), 1 => vec(any_kind(), 1..4)];
-    (any_pick(), work, 1usize..4, kinds).prop_map(|(node, work, tasks, kinds)| Op::Claim {
+    (any_pick(), work, 1usize..4, any_kinds()).prop_map(|(node, work, tasks, kinds)| Op::Claim {
         node,
         work,
         tasks,

@@ -63,8 +63,8 @@ impl ReferenceStateMachine for Picks {
 
     fn apply(picks: Self, op: &Op) -> Self {
         Self {
-            tasks: picks.tasks || matches!(op, Op::Create(_)),
-            runs: picks.runs || matches!(op, Op::Claim { .. }),
+            tasks: picks.tasks || matches!(op, Op::Create(_) | Op::CreateAndClaim { .. }),
+            runs: picks.runs || matches!(op, Op::Claim { .. } | Op::CreateAndClaim { .. }),
         }
     }
 }

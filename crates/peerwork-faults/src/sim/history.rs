@@ -39,7 +39,7 @@ pub struct Report {
 }
 
 /// The calls that claim.
-pub(super) const CLAIMS: [&str; 2] = ["claim", "claim within"];
+pub(super) const CLAIMS: [&str; 3] = ["claim", "claim within", "create and claim"];
 
 /// The one record of a simulation.
 #[derive(Clone, Default)]
@@ -467,10 +467,12 @@ impl Record {
             Some(after) => self.rows.insert(id, after),
             None => self.rows.remove(&id),
         };
-        if change.before.is_none() && call != "create" {
+        let creates = matches!(call, "create" | "create and claim");
+        if change.before.is_none() && !creates {
             self.violate("I6", format!("{call} made task {id}"));
         }
-        let (Some(before), Some(after)) = (change.before, change.after) else {
+        let before = change.before.or(change.after.and_then(as_created));
+        let (Some(before), Some(after)) = (before, change.after) else {
             if change
                 .before
                 .is_some_and(|before| before.task.status != Status::Deleted)
@@ -553,6 +555,15 @@ impl Record {
             }
         }
     }
+}
+
+/// What a task that is held was in between, where one call has created and claimed it.
+fn as_created(held: Seen) -> Option<Seen> {
+    held.task.status.is_held().then(|| Seen {
+        task: peerwork_core::Task::new(true, None, held.task.ready_at),
+        run: None,
+        node: None,
+    })
 }
 
 /// Hashes what it holds without a name for its type.

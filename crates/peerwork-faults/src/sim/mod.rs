@@ -4,6 +4,7 @@
 //! `.await`: what a machine does between two of them is not torn apart here (`real` does that).
 
 mod database;
+mod hints;
 mod history;
 mod limits;
 mod panics;

@@ -5,6 +5,7 @@
 //! A call under way belongs to the network: it goes on while its machine is frozen or gone.
 
 use super::database::Database;
+use super::hints;
 use super::history::{CLAIMS, History};
 use super::limits;
 use super::watching::Watching;
@@ -20,17 +21,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-
-/// Hints on their way to one node; one unread hint says it all.
-const HINTS_UNREAD_MAX: usize = 16;
+use tokio::sync::oneshot;
 
 /// How badly one machine's way to the database is broken. Shared with the world, which changes it.
 pub(super) struct Faults {
-    env: Env,
+    pub(super) env: Env,
     pub machine: Machine,
     /// Calls in a thousand that fail, in one way or another.
-    per_mille: AtomicU32,
+    pub(super) per_mille: AtomicU32,
     cut_off: AtomicBool,
     database: Arc<Database>,
     watching: Mutex<Watching>,
@@ -294,6 +292,22 @@ impl Store for FaultyStore {
         call!(self, "create", me => me.inner.create(tasks))
     }
 
+    async fn create_and_claim(
+        &self,
+        tasks: Vec<NewTask>,
+        claim: ClaimNew,
+    ) -> Result<(Vec<Created>, Vec<Claimed>)> {
+        call!(self, "create and claim", me => async {
+            let kinds = claim.kinds.clone();
+            let (created, claimed) = me.inner.create_and_claim(tasks, claim).await?;
+            me.history.claimed_for(&kinds, &claimed);
+            if !claimed.is_empty() {
+                me.history.happened("eager start", claimed.len());
+            }
+            Ok((created, claimed))
+        })
+    }
+
     async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>> {
         call!(self, "steer", me => me.inner.steer(ids, filter, wish))
     }
@@ -357,11 +371,9 @@ impl Store for FaultyStore {
     }
 
     async fn register(&self, card: NodeCard) -> Result<()> {
-        {
-            self.history
-                .register_sent(card.id, card.ttl_ms, self.time());
-            call!(self, "register", me => me.inner.register(card))
-        }
+        self.history
+            .register_sent(card.id, card.ttl_ms, self.time());
+        call!(self, "register", me => me.inner.register(card))
     }
 
     async fn beat(&self, node: NodeId, pulse: Pulse, ttl_ms: u64) -> Result<BeatAnswer> {
@@ -557,43 +569,7 @@ impl Store for FaultyStore {
     }
 
     async fn listen(&self) -> Result<Option<Hints>> {
-        {
-            let Some(mut hints) = call!(self, "listen", me => me.inner.listen())? else {
-                return Ok(None);
-            };
-            // Hints are lost, doubled and late on their way.
-            let (sender, receiver) = mpsc::channel(HINTS_UNREAD_MAX);
-            let network = self.clone();
-            tokio::spawn(async move {
-                while let Some(hint) = hints.next().await {
-                    let dice = network.faults.env.random();
-                    let broken =
-                        dice % 1_000 < 4 * network.faults.per_mille.load(Ordering::Relaxed);
-                    match (broken, dice / 1_000 % 3) {
-                        (true, 0) => {
-                            network.history.happened("hint lost", ());
-                            continue;
-                        }
-                        (true, 1) => {
-                            network.history.happened("hint late", ());
-                            tokio::time::sleep(Duration::from_millis(u64::from(dice % 3_000)))
-                                .await;
-                        }
-                        (true, _) => {
-                            network.history.happened("hint doubled", ());
-                            let _ = sender.try_send(hint);
-                        }
-                        (false, _) => {}
-                    }
-                    if matches!(
-                        sender.try_send(hint),
-                        Err(mpsc::error::TrySendError::Closed(_))
-                    ) {
-                        return;
-                    }
-                }
-            });
-            Ok(Some(Hints::new(receiver)))
-        }
+        let hints = call!(self, "listen", me => me.inner.listen())?;
+        Ok(hints.map(|hints| hints::over_the_network(hints, &self.faults, &self.history)))
     }
 }

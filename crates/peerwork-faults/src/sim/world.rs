@@ -6,12 +6,12 @@ use super::limits;
 use super::store::{Faults, FaultyStore};
 use super::work::Count;
 use super::{Mode, Plan};
-use peerwork::{Client, Draft, Env, Handler, LeaseTimes, Machine, Node, TaskHandle};
+use peerwork::{Client, Draft, Env, Handler, LeaseTimes, Machine, Node, TaskHandle, TaskId};
 use peerwork_core::{Status, Timestamp};
 use peerwork_store::{MemoryStore, Seen, Store};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub(super) const LEASE: LeaseTimes = LeaseTimes {
@@ -42,6 +42,8 @@ struct World {
     /// Machines so far.
     machines: u64,
     drains: Vec<tokio::task::JoinHandle<()>>,
+    /// What nodes' own clients have created.
+    own: Arc<Mutex<Vec<TaskId>>>,
 }
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -67,6 +69,7 @@ pub(super) async fn run(plan: Plan) -> Report {
         database: Arc::new(Database::new(LEASE)),
         machines: 0,
         drains: Vec::new(),
+        own: Arc::default(),
     };
     if plan.in_words {
         world.history.in_words();
@@ -156,9 +159,26 @@ impl World {
                 }
                 8 if self.dice(3) == 0 => self.read_only(),
                 7 if self.plan.loses_history => self.lose_history().await,
+                9..11 => self.create_on(victim),
                 _ => {}
             }
         }
+    }
+
+    /// A node's own client creates a task, which the node may start at once. It may crash meanwhile, so nobody waits for it.
+    fn create_on(&self, node: usize) {
+        let (node, faults) = &self.nodes[node];
+        let (client, own, history) = (node.client(), self.own.clone(), self.history.clone());
+        let draft = Count::task(1 + self.dice(20) as u64)
+            .user("own")
+            .group(format!("group{}", self.dice(2)));
+        let create = self.env.on(&faults.machine).contain(async move {
+            if let Ok(task) = client.create(draft).await {
+                history.created(task.id());
+                own.lock().expect("no panic").push(task.id());
+            }
+        });
+        tokio::spawn(create);
     }
 
     async fn replace_crashed(&mut self) {
@@ -271,17 +291,17 @@ impl World {
             // Refused where it is over or being deleted; that is as good.
             let _ = task.resume().await;
         }
+        let mut ids: Vec<_> = tasks.iter().map(TaskHandle::id).collect();
+        ids.extend(self.own.lock().expect("no panic").iter());
         let until = tokio::time::Instant::now() + PEACE;
-        while tokio::time::Instant::now() < until && !self.is_over(tasks).await {
+        while tokio::time::Instant::now() < until && !self.is_over(&ids).await {
             // A fuse may still burn down.
             self.replace_crashed().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let mut tasks = tasks.to_vec();
-        if self.is_over(&tasks).await {
-            tasks.extend(self.plenty().await);
+        if self.is_over(&ids).await {
+            ids.extend(self.plenty().await);
         }
-        let ids = tasks.iter().map(TaskHandle::id).collect();
         let records = self
             .store
             .get(ids)
@@ -310,7 +330,7 @@ impl World {
     }
 
     /// Every node that lives is known to be alive, and claims where there is work for all of them.
-    async fn plenty(&mut self) -> Vec<TaskHandle<Count>> {
+    async fn plenty(&mut self) -> Vec<TaskId> {
         for (_, faults) in &self.nodes {
             faults.disarm();
         }
@@ -344,11 +364,10 @@ impl World {
         let drafts = (0..PLENTY).map(|_| Count::task(1).user("ann").group("plenty"));
         let tasks = client.create_many(drafts).await;
         let tasks = tasks.expect("nothing is broken any more");
-        tasks
-            .iter()
-            .for_each(|task| self.history.created(task.id()));
+        let ids: Vec<_> = tasks.iter().map(TaskHandle::id).collect();
+        ids.iter().for_each(|id| self.history.created(*id));
         let until = tokio::time::Instant::now() + PEACE;
-        while tokio::time::Instant::now() < until && !self.is_over(&tasks).await {
+        while tokio::time::Instant::now() < until && !self.is_over(&ids).await {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         for ((node, _), (before, after)) in
@@ -359,14 +378,13 @@ impl World {
                 self.history.violation("I17", what);
             }
         }
-        tasks
+        ids
     }
 
-    async fn is_over(&self, tasks: &[TaskHandle<Count>]) -> bool {
-        let ids = tasks.iter().map(TaskHandle::id).collect();
+    async fn is_over(&self, ids: &[TaskId]) -> bool {
         let records = self
             .store
-            .get(ids)
+            .get(ids.to_vec())
             .await
             .expect("the store in memory answers");
         records

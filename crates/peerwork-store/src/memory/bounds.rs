@@ -1,6 +1,6 @@
 //! What a call may hand in at most.
 
-use crate::{Error, ErrorKind, Result, Sought};
+use crate::{Error, ErrorKind, NewTask, Result, Sought};
 use peerwork_core::{BATCH_MAX, PAYLOAD_BYTES_MAX};
 
 /// Whether a batch is no longer than a batch may be.
@@ -34,4 +34,11 @@ pub(super) fn bounded_sought(sought: &Sought) -> Result<()> {
         Sought::First { lanes, .. } => bounded(lanes),
         Sought::These(ids) => bounded(ids),
     }
+}
+
+/// The same of tasks that are to be created, and of their inputs.
+pub(super) fn bounded_new(tasks: &[NewTask]) -> Result<()> {
+    bounded(tasks)?;
+    let mut inputs = tasks.iter().map(|task| &task.input);
+    inputs.try_for_each(|input| bounded_payload("input", Some(input)))
 }

@@ -159,7 +159,7 @@ impl Data {
                 if rooms.left(&keys) == 0 {
                     continue;
                 }
-                if let Some(claimed) = self.claim_one(id, claim, now) {
+                if let Some(claimed) = self.claim_one(id, claim.node, claim.run, now) {
                     rooms.take(&keys, 1);
                     tasks.push(claimed);
                     left -= 1;
@@ -193,7 +193,7 @@ impl Data {
             if rooms.left(&keys) == 0 {
                 continue;
             }
-            if let Some(claimed) = self.claim_one(id, &claim, now) {
+            if let Some(claimed) = self.claim_one(id, claim.node, claim.run, now) {
                 rooms.take(&keys, 1);
                 tasks.push(claimed);
             }

@@ -1,12 +1,12 @@
 //! What one call of the reference store does to its rows: find, decide, write.
 
 use super::config::Configured;
-use super::table::Table;
+use super::table::{Row, Table};
 use crate::store::other_wish;
 use crate::*;
 use peerwork_core::{
     Event, KindKey, LaneId, LaneLook, LaneView, Name, NodeId, OperationId, Place, Rank, Reach,
-    Rules, Status, Task, TaskId, Timestamp, Transition, Work, decide,
+    Rules, RunId, Status, Task, TaskId, Timestamp, Transition, Work, decide,
 };
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -241,13 +241,59 @@ impl Data {
         }
     }
 
-    pub fn claim_one(&mut self, id: TaskId, claim: &Claim, now: Timestamp) -> Option<Claimed> {
+    pub fn create(&mut self, tasks: Vec<NewTask>, now: Timestamp) -> Vec<Created> {
+        let create = |new: NewTask| {
+            if self.table.rows.contains_key(&new.id) {
+                return Created::Existed;
+            }
+            self.table.put(new.id, Row::new(new, now));
+            Created::New
+        };
+        tasks.into_iter().map(create).collect()
+    }
+
+    pub fn create_and_claim(
+        &mut self,
+        tasks: Vec<NewTask>,
+        claim: &ClaimNew,
+        now: Timestamp,
+    ) -> (Vec<Created>, Vec<Claimed>) {
+        let may_claim = claim.version == self.config.version && self.is_alive(claim.node);
+        let mut before = claim.before(&tasks).into_iter();
+        let somebody_is = |reach: Reach| {
+            let mut there = self.table.within(reach);
+            there.any(|id| self.is_one_of(&claim.kinds, &id))
+        };
+        let claims = may_claim && claim.can_run(&tasks) && !before.any(somebody_is);
+        let ranked = tasks
+            .iter()
+            .map(|task| (task.rank(), task.id))
+            .collect::<Vec<_>>();
+        let created = self.create(tasks, now);
+        let new = ranked.into_iter().zip(&created);
+        let new = new.filter(|(_, created)| claims && **created == Created::New);
+        let mut new: Vec<_> = new
+            .filter_map(|((rank, id), _)| Some((rank?, id)))
+            .collect();
+        new.sort_unstable();
+        let claim_one = |(_, id)| self.claim_one(id, claim.node, claim.run, now);
+        let claimed = new.into_iter().filter_map(claim_one).collect();
+        (created, claimed)
+    }
+
+    pub fn claim_one(
+        &mut self,
+        id: TaskId,
+        node: NodeId,
+        run: RunId,
+        now: Timestamp,
+    ) -> Option<Claimed> {
         let task = self.table.rows.get(&id)?.task;
         let Ok(Transition::To(to)) = decide(&task, &Rules::default(), Event::Claim, now) else {
             return None;
         };
         self.table.update(id, |row| {
-            (row.node, row.run, row.started_at) = (Some(claim.node), Some(claim.run), Some(now));
+            (row.node, row.run, row.started_at) = (Some(node), Some(run), Some(now));
             row.ended_by = None;
         });
         self.apply(id, to, now);
@@ -255,7 +301,7 @@ impl Data {
         Some(Claimed {
             rank: Rank::new(task.status, row.priority),
             id,
-            run: claim.run,
+            run,
             kind: row.kind.clone(),
             user: row.user.clone(),
             group: row.group.clone(),

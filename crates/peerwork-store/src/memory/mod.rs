@@ -14,7 +14,7 @@ mod table;
 use crate::store::other_wish;
 use crate::*;
 use async_trait::async_trait;
-use bounds::{bounded, bounded_payload, bounded_sought};
+use bounds::{bounded, bounded_new, bounded_payload, bounded_sought};
 use data::{Data, NodeEntry};
 use peerwork_core::explain::Facts;
 use peerwork_core::{
@@ -27,7 +27,6 @@ pub use snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
-use table::Row;
 pub use table::{Change, Seen};
 use tokio::sync::mpsc;
 
@@ -94,21 +93,19 @@ impl Store for MemoryStore {
     }
 
     async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>> {
-        bounded(&tasks)?;
-        for task in &tasks {
-            bounded_payload("input", Some(&task.input))?;
-        }
+        bounded_new(&tasks)?;
         let (now, mut data) = (self.time(), self.data());
-        Ok(tasks
-            .into_iter()
-            .map(|new| {
-                if data.table.rows.contains_key(&new.id) {
-                    return Created::Existed;
-                }
-                data.table.put(new.id, Row::new(new, now));
-                Created::New
-            })
-            .collect())
+        Ok(data.create(tasks, now))
+    }
+
+    async fn create_and_claim(
+        &self,
+        tasks: Vec<NewTask>,
+        claim: ClaimNew,
+    ) -> Result<(Vec<Created>, Vec<Claimed>)> {
+        bounded_new(&tasks)?;
+        let (now, mut data) = (self.time(), self.data());
+        Ok(data.create_and_claim(tasks, &claim, now))
     }
 
     async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>> {
@@ -383,7 +380,7 @@ impl Store for MemoryStore {
                 .take(room)
                 .collect();
             for id in ids {
-                claimed.extend(data.claim_one(id, &claim, now));
+                claimed.extend(data.claim_one(id, claim.node, claim.run, now));
             }
         }
         Ok(ClaimAnswer::of(claimed))

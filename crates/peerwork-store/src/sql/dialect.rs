@@ -200,6 +200,16 @@ impl Sql {
         self.dialect.capabilities.sessions
     }
 
+    /// Statements as one that runs them one after the other, where the database takes parameters for several: SQLite.
+    pub(crate) fn together(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().reduce(|mut before, sql| {
+            before.text.push_str("; ");
+            before.text.push_str(&sql.text);
+            before.args.extend(sql.args);
+            before
+        })
+    }
+
     /// Appends a constant; `~` becomes the tables' prefix.
     pub(crate) fn push(&mut self, constant: &'static str) -> &mut Self {
         let mut parts = constant.split('~');

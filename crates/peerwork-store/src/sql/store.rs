@@ -30,7 +30,6 @@ use peerwork_core::{
     PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, ScopeKey, SettingChange,
     Status, TaskId, Timestamp,
 };
-use std::collections::HashSet;
 
 pub(super) fn check_batch<T>(operation: &str, items: &[T]) -> Result<()> {
     if items.len() <= BATCH_MAX {
@@ -91,6 +90,29 @@ impl Operation for ReadSchema {
 }
 
 impl SqlStore {
+    /// Creates tasks, for somebody who wants to run them at once.
+    async fn create_for(
+        &self,
+        tasks: Vec<NewTask>,
+        claim: Option<ClaimNew>,
+    ) -> Result<(Vec<Created>, Vec<Claimed>)> {
+        check_new(&tasks)?;
+        if tasks.is_empty() {
+            return Ok(Default::default());
+        }
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        let (mut new, claimed) = self.engine.write(Create::new(tasks, claim)).await?;
+        // Of an id that was handed in twice the first one is new.
+        let answer = |id: &TaskId| {
+            if new.remove(id) {
+                Created::New
+            } else {
+                Created::Existed
+            }
+        };
+        Ok((ids.iter().map(answer).collect(), claimed))
+    }
+
     /// Where the schema of the database is.
     ///
     /// # Errors
@@ -122,21 +144,17 @@ impl Store for SqlStore {
     }
 
     async fn create(&self, tasks: Vec<NewTask>) -> Result<Vec<Created>> {
-        check_new(&tasks)?;
-        if tasks.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-        let mut new: HashSet<TaskId> = self.engine.write(Create::new(tasks)).await?;
-        // Of an id that was handed in twice the first one is new.
-        let answer = |id: &TaskId| {
-            if new.remove(id) {
-                Created::New
-            } else {
-                Created::Existed
-            }
-        };
-        Ok(ids.iter().map(answer).collect())
+        let (created, _) = self.create_for(tasks, None).await?;
+        Ok(created)
+    }
+
+    async fn create_and_claim(
+        &self,
+        tasks: Vec<NewTask>,
+        mut claim: ClaimNew,
+    ) -> Result<(Vec<Created>, Vec<Claimed>)> {
+        claim.reaches.sort_by_key(|reach| reach.lane);
+        self.create_for(tasks, Some(claim)).await
     }
 
     async fn steer(&self, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Result<Vec<Steered>> {

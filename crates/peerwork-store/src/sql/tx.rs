@@ -18,7 +18,25 @@ pub(crate) struct Tx<'a> {
     /// What it is for.
     operation: &'static str,
     now: Option<Timestamp>,
+    phase: Phase,
+    /// On SQLite: statements that are sent before the next one is, or with the commit.
+    later: Vec<Sql>,
 }
+
+/// On SQLite, where each statement is handed to a thread and back, a transaction begins with its first statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No transaction that this has begun, or none on SQLite.
+    Outside,
+    ToBegin,
+    Begun,
+}
+
+/// Taking the lock at the first write instead would fail where others have written since.
+const BEGIN_ON_SQLITE: &str = "begin immediate";
+
+/// Statements kept for later that go together: each combination of texts is prepared and kept, so there must be few.
+const TOGETHER_MAX: usize = 3;
 
 /// Rows to insert, one value for each column of the table.
 pub(crate) struct Bulk {
@@ -98,13 +116,17 @@ impl<'a> Tx<'a> {
             dialect,
             operation,
             now: None,
+            phase: Phase::Outside,
+            later: Vec::new(),
         }
     }
 
     pub(crate) async fn begin(&mut self, own: bool) -> Result<(), Fault> {
         let begin = match (self.dialect.database, self.dialect.isolation) {
-            // Taking the lock at the first write instead would fail where others have written since.
-            (Database::Sqlite, _) => "begin immediate",
+            (Database::Sqlite, _) => {
+                self.phase = Phase::ToBegin;
+                return Ok(());
+            }
             (Database::Postgres, Isolation::ReadCommitted) => {
                 "begin isolation level read committed"
             }
@@ -127,21 +149,82 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Fault> {
-        self.run("commit".to_owned())
-            .await
-            .map_err(Fault::at_commit)
+        if self.later.len() > TOGETHER_MAX {
+            self.send_later().await?;
+        }
+        if self.phase == Phase::ToBegin && self.later.is_empty() {
+            // Nothing was sent, so nothing has begun.
+            self.phase = Phase::Outside;
+            return Ok(());
+        }
+        if self.later.is_empty() {
+            let committed = self.run("commit".to_owned()).await;
+            return committed.map_err(Fault::at_commit);
+        }
+        let commit = self.sql("commit");
+        self.later.push(commit);
+        self.send_together().await.map_err(Fault::at_commit)
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
-        self.run("rollback".to_owned()).await
+        self.later.clear();
+        if self.phase == Phase::ToBegin {
+            self.phase = Phase::Outside;
+            return Ok(());
+        }
+        match self.run("rollback".to_owned()).await {
+            // It was to begin with the statement that has failed.
+            Err(fault) if fault.to_string().contains("no transaction is active") => Ok(()),
+            other => other,
+        }
     }
 
     /// Runs text that is no prepared statement, as of a migration.
     pub(crate) async fn run(&mut self, text: String) -> Result<(), Fault> {
+        self.send_later().await?;
         let statement = self.link.run(text.clone());
         self.dialect
             .carry_out(self.operation, &text, statement)
             .await
+    }
+
+    /// Runs a statement of which only an error matters: in a transaction on SQLite together with others.
+    async fn execute_later(&mut self, sql: Sql) -> Result<(), Fault> {
+        if self.phase == Phase::Outside {
+            return self.execute(sql).await.map(drop);
+        }
+        self.later.push(sql);
+        Ok(())
+    }
+
+    /// What is to be sent before all else.
+    fn opening(&mut self) -> Option<Sql> {
+        let begins = self.phase == Phase::ToBegin;
+        begins.then(|| {
+            self.phase = Phase::Begun;
+            self.sql(BEGIN_ON_SQLITE)
+        })
+    }
+
+    /// Sends what was kept for later, in a transaction that has begun then.
+    async fn send_later(&mut self) -> Result<(), Fault> {
+        if self.later.len() <= TOGETHER_MAX {
+            return self.send_together().await;
+        }
+        let opening = self.opening();
+        for sql in opening.into_iter().chain(std::mem::take(&mut self.later)) {
+            self.send(sql).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_together(&mut self) -> Result<(), Fault> {
+        let opening = self.opening();
+        let all = opening.into_iter().chain(std::mem::take(&mut self.later));
+        match Sql::together(all) {
+            Some(sql) => self.send(sql).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn database(&self) -> Database {
@@ -153,6 +236,11 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
+        if !self.later.is_empty() {
+            self.send_later().await?;
+        }
+        let opened = self.opening().into_iter().chain([sql]);
+        let sql = Sql::together(opened).expect("there is one");
         let text = self.text_of(&sql);
         let statement = self.link.fetch(sql);
         self.dialect
@@ -161,6 +249,12 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
+        // By itself: SQLite counts what the statement before has changed as well.
+        self.send_later().await?;
+        self.send(sql).await
+    }
+
+    async fn send(&mut self, sql: Sql) -> Result<u64, Fault> {
         let text = self.text_of(&sql);
         let statement = self.link.execute(sql);
         self.dialect
@@ -207,7 +301,8 @@ impl<'a> Tx<'a> {
         *self.now.get_or_insert(now)
     }
 
-    /// Inserts rows, a few statements for all of them.
+    /// Inserts rows, a few statements for all of them, and answers how many. On SQLite those that may only [fail](OnDuplicate::Fail) are
+    /// sent with what comes next, the commit at the latest, which then fails instead.
     pub(crate) async fn insert(
         &mut self,
         bulk: Bulk,
@@ -245,7 +340,13 @@ impl<'a> Tx<'a> {
                     sql.push(" on conflict ").push(standard);
                 }
             }
-            affected += self.execute(sql).await?;
+            match duplicate {
+                OnDuplicate::Fail => {
+                    self.execute_later(sql).await?;
+                    affected += rows as u64;
+                }
+                OnDuplicate::Do { .. } => affected += self.execute(sql).await?,
+            }
         }
         Ok(affected)
     }

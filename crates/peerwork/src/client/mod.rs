@@ -12,6 +12,7 @@ pub use watch::TaskWatch;
 
 use crate::batch::Batcher;
 use crate::hub::{Hub, News};
+use crate::node::Core;
 use crate::{Database, Draft, Env, Error, Result, TaskKind, Untyped};
 use futures_util::{StreamExt, TryStreamExt};
 use peerwork_core::explain::{Explanation, explain};
@@ -19,7 +20,7 @@ use peerwork_core::{BATCH_BYTES_MAX, BATCH_MAX, Name, OperationId, TaskId, Times
 use peerwork_store::{
     Created, Filter, Hint, KindRow, NewTask, NodeRow, Steered, Store, TaskRecord, Wish,
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use watch::Watcher;
 
 /// What happens to the schema when a client connects or a node starts.
@@ -56,15 +57,31 @@ fn batches(tasks: Vec<NewTask>) -> impl Iterator<Item = Vec<NewTask>> {
 }
 
 /// Creates tasks, and tells nodes of them.
-async fn create(
-    store: &dyn Store,
-    hub: &Hub,
-    tasks: Vec<NewTask>,
-) -> peerwork_store::Result<Vec<Created>> {
-    let news: News = tasks.iter().collect();
-    let created = store.create(tasks).await?;
-    hub.tell_news(&news);
-    Ok(created)
+pub(crate) struct Creator {
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    /// The node of which this is the client, if it is one's.
+    node: OnceLock<Weak<Core>>,
+}
+
+impl Creator {
+    /// A node may start what is created here.
+    pub fn may_start_on(&self, node: &Arc<Core>) {
+        // A client has one node at most.
+        let _ = self.node.set(Arc::downgrade(node));
+    }
+
+    async fn create(&self, tasks: Vec<NewTask>) -> peerwork_store::Result<Vec<Created>> {
+        let news: News = tasks.iter().collect();
+        if let Some(node) = self.node.get().and_then(Weak::upgrade)
+            && let Some(start) = node.starts_eagerly(&news)
+        {
+            return node.create_and_start(tasks, news, start).await;
+        }
+        let created = self.store.create(tasks).await?;
+        self.hub.tell_news(&news);
+        Ok(created)
+    }
 }
 
 /// Creates, steers and reads tasks. Cheap to clone. Runs nothing, and may create kinds that only other nodes know.
@@ -86,21 +103,25 @@ pub(crate) struct Inner {
     pub store: Arc<dyn Store>,
     pub env: Env,
     pub hub: Arc<Hub>,
-    creator: Batcher<NewTask, Created>,
+    pub creator: Arc<Creator>,
+    creates: Batcher<NewTask, Created>,
     watcher: Watcher,
 }
 
 impl Inner {
     pub fn new(database: Database, store: Arc<dyn Store>, env: Env, hub: Arc<Hub>) -> Arc<Self> {
-        let (creating, telling) = (store.clone(), hub.clone());
-        let creator = Batcher::start(
-            &env,
-            |task: &NewTask| task.input.len(),
+        let creator = Arc::new(Creator {
+            store: store.clone(),
+            hub: hub.clone(),
+            node: OnceLock::new(),
+        });
+        let creates = Batcher::start(&env, |task: &NewTask| task.input.len(), {
+            let creator = creator.clone();
             move |tasks| {
-                let (store, hub) = (creating.clone(), telling.clone());
-                async move { create(&*store, &hub, tasks).await }
-            },
-        );
+                let creator = creator.clone();
+                async move { creator.create(tasks).await }
+            }
+        });
         let watcher = Watcher::new(store.clone(), hub.clone(), env.clone());
         Arc::new(Self {
             database,
@@ -108,6 +129,7 @@ impl Inner {
             env,
             hub,
             creator,
+            creates,
             watcher,
         })
     }
@@ -180,7 +202,7 @@ impl Client {
     pub async fn create<H: TaskKind>(&self, draft: Draft<H>) -> Result<TaskHandle<H>> {
         let task = self.resolve(draft).await?;
         let id = task.id;
-        self.created(self.inner.creator.submit(task).await?, id)
+        self.created(self.inner.creates.submit(task).await?, id)
             .await?;
         Ok(self.handle(id))
     }
@@ -239,7 +261,7 @@ impl Client {
     pub(crate) async fn create_resolved(&self, tasks: Vec<NewTask>) -> Result<()> {
         let create = |batch: Vec<NewTask>| async move {
             let ids: Vec<_> = batch.iter().map(|task| task.id).collect();
-            let answers = create(&*self.inner.store, &self.inner.hub, batch).await?;
+            let answers = self.inner.creator.create(batch).await?;
             Ok::<_, Error>(answers.into_iter().zip(ids))
         };
         let batches = futures_util::stream::iter(batches(tasks));

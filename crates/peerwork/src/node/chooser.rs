@@ -206,17 +206,26 @@ impl Core {
         ranks
     }
 
+    /// Whether the policy can decide now on what it needs to be shown.
+    pub(super) fn chooser_is_informed(&self) -> bool {
+        let needs = self.chooser.needs();
+        !needs.heads_by_rank && (!needs.running || self.knows_what_runs())
+    }
+
+    /// Whether what runs on the other nodes was asked just now.
+    fn knows_what_runs(&self) -> bool {
+        let asked_at = self.chooser.elsewhere().asked_at;
+        let age = |asked_at| self.client.env.now().since(asked_at).as_millis();
+        asked_at.is_some_and(|at| age(at) < u128::from(LaneBook::AGE_MS))
+    }
+
     /// Asks what runs on the other nodes, if there are any, the policy needs it, and it was not asked just now.
     pub(super) async fn ask_what_runs(&self) -> Result<()> {
-        let (chooser, now) = (&self.chooser, self.client.env.now());
-        let age = |asked_at| now.since(asked_at).as_millis();
-        let is_known = {
-            let asked_at = chooser.elsewhere().asked_at;
-            asked_at.is_some_and(|at| age(at) < u128::from(LaneBook::AGE_MS))
-        };
-        if is_known || !chooser.needs().running {
+        let chooser = &self.chooser;
+        if !chooser.needs().running || self.knows_what_runs() {
             return Ok(());
         }
+        let now = self.client.env.now();
         let is_alone = self.crowd.load(Ordering::Relaxed) == 1;
         let lanes = match is_alone {
             true => Vec::new(),

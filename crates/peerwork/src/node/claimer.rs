@@ -39,11 +39,15 @@ pub(super) async fn run(core: Arc<Core>) {
     let draining = claimer.core.draining.clone();
     loop {
         let rest = claimer.claim_all().await;
+        if let Rest::Until(_) = rest {
+            claimer.core.idle.begin(&mut claimer.book);
+        }
         tokio::select! {
             biased;
             () = draining.cancelled() => return,
             () = claimer.wake(rest) => {}
         }
+        claimer.core.idle.end(&mut claimer.book);
     }
 }
 
@@ -331,12 +335,25 @@ pub(super) fn begin(
         .lock()
         .expect("no panic under the lock")
         .claimed(got);
-    if work == Work::Run {
-        core.chooser.claimed(&claimed);
-    }
     if claimed.is_empty() {
         core.claim_is_over(run);
         return Got::Nothing;
+    }
+    begin_held(core, work, node, run, claimed, at_once);
+    Got::Tasks
+}
+
+/// The same of tasks for which credits were taken.
+pub(super) fn begin_held(
+    core: &Arc<Core>,
+    work: Work,
+    node: NodeId,
+    run: RunId,
+    claimed: Vec<Claimed>,
+    at_once: bool,
+) {
+    if work == Work::Run {
+        core.chooser.claimed(&claimed);
     }
     // The slots in the order of the claims, and then the runs beside the next claim.
     let lined_up = claimed
@@ -344,12 +361,10 @@ pub(super) fn begin(
         .map(|task| (task, core.slots(work).line_up()));
     let lined_up: Vec<_> = lined_up.collect();
     if at_once {
-        start_all(core, node, run, lined_up);
-        return Got::Tasks;
+        return start_all(core, node, run, lined_up);
     }
     let starter = core.clone();
     core.spawn(async move { start_all(&starter, node, run, lined_up) });
-    Got::Tasks
 }
 
 /// Starts the runs of a claim.

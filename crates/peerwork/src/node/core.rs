@@ -1,6 +1,7 @@
 //! What all parts of a node share: the store, the lease, the runs, the writers.
 
 use super::chooser::Chooser;
+use super::eager::Idle;
 use super::external::Externals;
 use super::lease::Lease;
 use super::limits::{Limits, Names};
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub chooser: Chooser,
     pub lease: Lease,
     pub limits: Limits,
+    pub idle: Idle,
     pub externals: Externals,
     pub runs: Mutex<BTreeMap<TaskId, Held>>,
     /// The claims in flight, and those whose runs are being started: their tasks are held, and not in `runs` yet.
@@ -114,6 +116,24 @@ impl Slots {
             Poll::Ready(slot) => Turn::Now(slot),
             Poll::Pending => Turn::InLine(line),
         }
+    }
+}
+
+impl Slots {
+    /// Takes credits for tasks that will need a slot at once, if there are so many.
+    pub fn take(&self, tasks: usize) -> bool {
+        let mut credits = self.credits.lock().expect("no panic under the lock");
+        let is_enough = credits.free_slots() >= tasks;
+        if is_enough {
+            credits.claimed(tasks);
+        }
+        is_enough
+    }
+
+    /// Puts credits back for which nothing was claimed.
+    pub fn put_back(&self, tasks: usize) {
+        let mut credits = self.credits.lock().expect("no panic under the lock");
+        credits.not_claimed(tasks);
     }
 }
 

@@ -81,7 +81,19 @@ pub(super) struct Part {
     pub bounds: Option<Bounds>,
 }
 
+impl Part {
+    /// Whether it is under limits.
+    pub fn is_bounded(&self) -> bool {
+        self.bounds.is_some()
+    }
+}
+
 impl Limits {
+    /// Whether something has been heard of limits that were full, and not been asked about.
+    pub fn is_in_doubt(&self) -> bool {
+        !self.book().doubted().is_empty()
+    }
+
     pub fn book(&self) -> MutexGuard<'_, LimitBook> {
         self.book.lock().expect("no panic under the lock")
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `beat` | renews the lease, from a thread of its own |
 //! | `claimer` | turns free credits into claimed tasks |
+//! | `eager` | starts tasks in the transaction that creates them, while nothing else is to do |
 //! | `runner` | one task: slot, handler, end |
 //! | `upkeep` | the periodic look: wishes, deaths, rescues, due tasks |
 //! | `trial` | suspects of its predecessors' deaths, one at a time |
@@ -21,6 +22,7 @@ mod chooser;
 mod claimer;
 mod core;
 mod drain;
+mod eager;
 mod external;
 mod fence;
 mod lease;
@@ -309,6 +311,7 @@ impl NodeBuilder {
             chooser: Chooser::new(self.policy, self.policies),
             lease: Lease::new(times, card.id, sent),
             limits: limits::Limits::default(),
+            idle: eager::Idle::default(),
             externals,
             runs: Mutex::default(),
             claiming: Mutex::default(),
@@ -332,6 +335,7 @@ impl NodeBuilder {
             store,
         });
         core.load_config().await?;
+        core.client.creator.may_start_on(&core);
         beat::start(core.clone(), self.database, card).map_err(|error| {
             Error::invalid(format!("cannot start the heartbeat's thread: {error}"))
         })?;

@@ -11,9 +11,9 @@ use peerwork_core::{
     SettingChange,
 };
 use peerwork_store::{
-    Applied, Claim, ClaimAnswer, ClaimThese, Config, Created, Depth, End, Ended, Error, ErrorKind,
-    Filter, Glance, Hint, Hints, NewTask, NodeCard, Offer, Payload, Promoted, Result, RunningIn,
-    Save, Saved, Sought, Steered, Store, Swept, Tally, Wish,
+    Applied, Claim, ClaimAnswer, ClaimNew, ClaimThese, Claimed, Config, Created, Depth, End, Ended,
+    Error, ErrorKind, Filter, Glance, Hint, Hints, NewTask, NodeCard, Offer, Payload, Promoted,
+    Result, RunningIn, Save, Saved, Sought, Steered, Store, Swept, Tally, Wish,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -221,6 +221,7 @@ pass_on! {
     check_schema() -> ();
     now() -> Timestamp;
     create(tasks: Vec<NewTask>) -> Vec<Created>;
+    create_and_claim(tasks: Vec<NewTask>, claim: ClaimNew) -> (Vec<Created>, Vec<Claimed>);
     steer(ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Vec<Steered>;
     steer_once(operation: OperationId, ids: Vec<TaskId>, filter: Filter, wish: Wish) -> Vec<Steered>;
     concluded(operation: OperationId, wish: Wish) -> Option<Tally>;

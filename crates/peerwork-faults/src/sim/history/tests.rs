@@ -117,6 +117,16 @@ fn i6_a_task_that_nobody_created() {
 }
 
 #[test]
+fn a_task_that_is_claimed_as_it_is_created() {
+    let history = History::new();
+    change(&history, "create and claim", None, running(OLD));
+    assert_eq!(broken(&history), [""; 0]);
+    let history = History::new();
+    change(&history, "create", None, running(OLD));
+    assert_eq!(broken(&history), ["I7"], "only a claim may do that");
+}
+
+#[test]
 fn i7_a_change_that_no_event_makes() {
     let history = held();
     change(&history, "steer", queued(), seen(Status::Finished, None, 0));

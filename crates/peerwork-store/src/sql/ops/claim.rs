@@ -16,8 +16,8 @@ use crate::sql::tx::Tx;
 use crate::sql::value::{Row, Value, ids_json};
 use crate::{Claim, ClaimAnswer, Claimed};
 use peerwork_core::{
-    BATCH_MAX, Event, Place, Rank, Rules, RunId, SETTLE_MS, Status, Task, Timestamp, Transition,
-    Work, decide,
+    BATCH_MAX, Event, NodeId, Place, Rank, Rules, RunId, SETTLE_MS, Status, Task, Timestamp,
+    Transition, Work, decide,
 };
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -163,10 +163,7 @@ pub(super) async fn insert_running_under(
         sql.push(" then ").number(Rank::new(from, 0).0);
     }
     sql.push(" end, case r.status");
-    for (from, to) in claimed_as() {
-        sql.push(" when ").number(from.code());
-        sql.push(" then ").number(to.code());
-    }
+    push_claimed_statuses(&mut sql);
     sql.push(" end, r.attempt + 1, r.failures, r.crashes, r.ready_at, ");
     sql.bind(now).push(", r.child");
     if let Some(under) = under {
@@ -182,18 +179,29 @@ pub(super) const ORDER: &str = " order by r.rank_no, r.ready_at, r.id limit ";
 
 /// Whether the settings are those on which a claim was decided, and whether its node is alive.
 pub(super) async fn may_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<(bool, bool), Fault> {
+    let sql = select_claimant(tx, claim.node);
+    let mut rows = tx.fetch(sql).await?;
+    let mut row = rows.first().ok_or_else(Fault::moved)?;
+    let (version, is_alive) = read_claimant(tx, &mut row)?;
+    Ok((claim.is_of(version), is_alive))
+}
+
+/// Begins a statement that asks for the version of what is set, and whether a node is alive.
+pub(super) fn select_claimant(tx: &Tx<'_>, node: NodeId) -> Sql {
     let mut sql = tx.sql("select ");
     sql.now()
         .push(", coalesce((")
         .push(VERSION)
         .push("), 0), (select count(*) from ~node where id = ")
-        .bind(claim.node)
+        .bind(node)
         .push(" and alive = 1)");
-    let mut rows = tx.fetch(sql).await?;
-    let mut row = rows.first().ok_or_else(Fault::moved)?;
+    sql
+}
+
+/// Reads what that asks for.
+pub(super) fn read_claimant(tx: &mut Tx<'_>, row: &mut Row<'_>) -> Result<(i64, bool), Fault> {
     tx.set_now(row.time()?);
-    let is_current = claim.is_of(row.int()?);
-    Ok((is_current, row.int()? > 0))
+    Ok((row.int()?, row.int()? > 0))
 }
 
 /// The first tasks of the granted lanes, locked.
@@ -318,12 +326,7 @@ impl Operation for TakeAtOnce {
             .push("::uuid, ")
             .bind(claim.node)
             .push("::uuid, t.lane, t.kind_key, t.priority, case t.was");
-        for (from, to) in &statuses {
-            sql.push(" when ")
-                .number(from.code())
-                .push(" then ")
-                .number(to.code());
-        }
+        push_claimed_statuses(&mut sql);
         sql.push(" end, t.attempt + 1, t.failures, t.crashes, t.ready_at, n.at, t.child from t, n) select n.version, t.id, ")
             .push(TaskRow::COLUMNS)
             .push(", t.input, t.was, t.ready_at, t.attempt, t.failures, t.crashes, n.at from n left join t on true");
@@ -428,6 +431,14 @@ pub(super) fn claimed_as() -> Vec<(Status, Status)> {
         }
     };
     Status::ALL.into_iter().filter_map(claim).collect()
+}
+
+/// Appends, after `case status`, what a claim makes of each.
+pub(super) fn push_claimed_statuses(sql: &mut Sql) {
+    for (from, to) in claimed_as() {
+        sql.push(" when ").number(from.code());
+        sql.push(" then ").number(to.code());
+    }
 }
 
 /// Claims, and reads what handlers need.

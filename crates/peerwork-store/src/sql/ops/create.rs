@@ -1,32 +1,39 @@
-//! Creating tasks: many in a transaction of ours, or one in the caller's.
+//! Creating tasks: many in a transaction of ours, in which a node may claim them as well, or one in the caller's.
 
+use super::claim::is_too_late;
+use super::create_claimed::{Taker, push_running};
 use crate::sql::dialect::Dialect;
 use crate::sql::engine::Operation;
 use crate::sql::fault::{Fault, FaultSort};
-use crate::sql::rows::{PARKED, Placed, READY, TASK};
+use crate::sql::rows::{PARKED, Placed, READY, RUNNING, TASK};
 use crate::sql::settings::{Database, Isolation};
 use crate::sql::tx::{Bulk, OnDuplicate, Tx};
 use crate::sql::value::Value;
-use crate::{Created, NewTask};
-use peerwork_core::{KindKey, Place, Rank, Task, TaskId, Timestamp};
+use crate::{ClaimNew, Claimed, Created, NewTask};
+use peerwork_core::{KindKey, Place, Task, TaskId, Timestamp};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use uuid::Uuid;
 
 /// Creates all of them, or none.
 pub(crate) struct Create {
     /// Sorted by id, without duplicates.
     tasks: Vec<NewTask>,
-    /// Set when an insert found a task that is there already: from then on those are looked for first.
+    /// Who wants to run them at once.
+    claim: Option<ClaimNew>,
+    /// Set once it was tried: perhaps a task is there already, so from then on those are looked for first.
     looks_first: AtomicBool,
 }
 
 impl Create {
-    pub(crate) fn new(mut tasks: Vec<NewTask>) -> Self {
+    pub(crate) fn new(mut tasks: Vec<NewTask>, claim: Option<ClaimNew>) -> Self {
         tasks.sort_by_key(|task| task.id);
         tasks.dedup_by_key(|task| task.id);
+        let claim = claim.filter(|claim| claim.can_run(&tasks));
         Self {
             tasks,
+            claim,
             looks_first: AtomicBool::new(false),
         }
     }
@@ -34,14 +41,15 @@ impl Create {
 
 impl Operation for Create {
     const NAME: &'static str = "create tasks";
-    /// Those that are new.
-    type Answer = HashSet<TaskId>;
+    /// Those that are new, and of those the ones that are claimed.
+    type Answer = (HashSet<TaskId>, Vec<Claimed>);
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<HashSet<TaskId>, Fault> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         if tx.dialect.capabilities.returning {
-            return insert_returning(tx, &self.tasks).await;
+            return insert_returning(tx, &self.tasks, self.claim.as_ref()).await;
         }
-        let there = if self.looks_first.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let there = if self.looks_first.swap(true, Ordering::Relaxed) {
             existing(tx, &self.tasks).await?
         } else {
             HashSet::new()
@@ -51,12 +59,17 @@ impl Operation for Create {
             .iter()
             .filter(|task| !there.contains(&task.id))
             .collect();
-        let inserted = insert(tx, &new).await;
-        if matches!(&inserted, Err(fault) if fault.sort == FaultSort::Duplicate) {
-            self.looks_first.store(true, Ordering::Relaxed);
+        let taker = match &self.claim {
+            Some(claim) => Taker::find(tx, claim, &self.tasks).await?,
+            None => None,
+        };
+        insert(tx, &new, taker.as_ref()).await?;
+        if taker.is_some() && is_too_late(begun) {
+            return Err(Fault::moved());
         }
-        inserted?;
-        Ok(new.iter().map(|task| task.id).collect())
+        let claimed = taker.map(|taker| taker.claimed(new.iter().copied()));
+        let new = new.iter().map(|task| task.id).collect();
+        Ok((new, claimed.unwrap_or_default()))
     }
 
     fn is_one_statement(&self, dialect: &Dialect) -> bool {
@@ -68,9 +81,9 @@ impl Operation for Create {
     }
 }
 
-/// The row of a task as it is created. Its time is not known yet, and no part of what is decided here.
-fn placed(new: &NewTask) -> Placed {
-    let task = Task::new(new.start, new.due, Timestamp(0));
+/// The row of a task as it is created at `now`.
+pub(super) fn placed(new: &NewTask, now: Timestamp) -> Placed {
+    let task = Task::new(new.start, new.due, now);
     Placed::new(
         new.id,
         task,
@@ -88,11 +101,11 @@ async fn existing(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>,
     rows.rows().map(|mut row| row.id().map(TaskId)).collect()
 }
 
-fn task_row(bulk: &mut Bulk, new: &NewTask) {
+fn task_row(bulk: &mut Bulk, new: &NewTask, now: Value) {
     bulk.row([
         new.id.into(),
         new.lane().into(),
-        Value::Now,
+        now,
         (&new.user).into(),
         (&new.group).into(),
         (&new.kind).into(),
@@ -103,22 +116,34 @@ fn task_row(bulk: &mut Bulk, new: &NewTask) {
     ]);
 }
 
-async fn insert(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault> {
+async fn insert(
+    tx: &mut Tx<'_>,
+    tasks: &[&NewTask],
+    taker: Option<&Taker<'_>>,
+) -> Result<(), Fault> {
     let mut bulk = Bulk::new(&TASK, tasks.len());
     for new in tasks {
-        task_row(&mut bulk, new);
+        let now = taker.map_or(Value::Now, |taker| taker.now.into());
+        task_row(&mut bulk, new, now);
     }
     tx.insert(bulk, OnDuplicate::Fail).await?;
-    insert_places(tx, tasks).await
+    insert_places(tx, tasks, taker).await
 }
 
-async fn insert_places(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault> {
-    let (mut ready, mut parked) = (
-        Bulk::new(&READY, tasks.len()),
-        Bulk::new(&PARKED, tasks.len()),
-    );
+async fn insert_places(
+    tx: &mut Tx<'_>,
+    tasks: &[&NewTask],
+    taker: Option<&Taker<'_>>,
+) -> Result<(), Fault> {
+    let bulk = |table| Bulk::new(table, tasks.len());
+    let (mut ready, mut parked, mut running) = (bulk(&READY), bulk(&PARKED), bulk(&RUNNING));
     for new in tasks {
-        let row = placed(new);
+        if let Some(row) = taker.and_then(|taker| taker.take(new)) {
+            row.insert_into(&mut running, None);
+            continue;
+        }
+        // Its time is not known yet, and no part of what is decided here.
+        let row = placed(new, Timestamp(0));
         let bulk = if row.place() == Place::Ready {
             &mut ready
         } else {
@@ -127,17 +152,23 @@ async fn insert_places(tx: &mut Tx<'_>, tasks: &[&NewTask]) -> Result<(), Fault>
         row.insert_into(bulk, None);
         bulk.set_now("ready_at");
     }
-    tx.insert(ready, OnDuplicate::Fail).await?;
-    tx.insert(parked, OnDuplicate::Fail).await?;
+    for bulk in [ready, parked, running] {
+        tx.insert(bulk, OnDuplicate::Fail).await?;
+    }
     Ok(())
 }
 
 /// Everything in one statement, for databases whose `WITH` may write.
-async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<TaskId>, Fault> {
+async fn insert_returning(
+    tx: &mut Tx<'_>,
+    tasks: &[NewTask],
+    claim: Option<&ClaimNew>,
+) -> Result<(HashSet<TaskId>, Vec<Claimed>), Fault> {
     let mut columns = Columns::default();
     for new in tasks {
         columns.push(new);
     }
+    let claim = claim.filter(|_| tx.dialect.capabilities.lateral);
     // `is true` keeps the planner from making a join of it, which on our connections would compare each with each.
     let mut sql = tx.sql("with u as materialized (select * from ");
     sql.unnest_columns(columns.into_values());
@@ -149,18 +180,43 @@ async fn insert_returning(tx: &mut Tx<'_>, tasks: &[NewTask]) -> Result<HashSet<
         " as at), \
          t as (insert into ~task (id,lane,created_at,usr,grp,kind,priority,options,parent,input) \
          select id,lane,n.at,usr,grp,kind,priority,options,parent,input from u, n \
-         on conflict (id) do nothing returning id), \
-         r as (insert into ~ready (lane,rank_no,ready_at,id,kind,status,attempt,failures,crashes,child) \
+         on conflict (id) do nothing returning id), ",
+    );
+    if let Some(claim) = claim {
+        push_running(&mut sql, claim, tasks);
+    }
+    sql.push(
+        "r as (insert into ~ready (lane,rank_no,ready_at,id,kind,status,attempt,failures,crashes,child) \
          select u.lane,u.rank_no,n.at,u.id,u.kind_key,u.status,0,0,0,u.child from u, n \
-         where u.rank_no is not null and (u.id in (select id from t)) is true), \
-         p as (insert into ~parked (id,lane,kind,priority,status,returns_to,wake_at,due_at,attempt,failures,\
+         where u.rank_no is not null and (u.id in (select id from t)) is true",
+    );
+    sql.push(if claim.is_some() {
+        " and not (select may from c)"
+    } else {
+        ""
+    });
+    sql.push(
+        "), p as (insert into ~parked (id,lane,kind,priority,status,returns_to,wake_at,due_at,attempt,failures,\
          crashes,ready_at,forced,awaited,child) \
          select u.id,u.lane,u.kind_key,u.priority,u.status,null,u.wake_at,u.due_at,0,0,0,n.at,0,0,u.child \
-         from u, n where u.rank_no is null and (u.id in (select id from t)) is true) \
-         select id from t",
+         from u, n where u.rank_no is null and (u.id in (select id from t)) is true) ",
     );
-    let mut rows = tx.fetch(sql).await?;
-    rows.rows().map(|mut row| row.id().map(TaskId)).collect()
+    sql.push(if claim.is_some() {
+        "select t.id, n.at, case when (select may from c) then 1 else 0 end from t, n"
+    } else {
+        "select id from t"
+    });
+    let (mut new, mut taker) = (HashSet::new(), None);
+    for mut row in tx.fetch(sql).await?.rows() {
+        new.insert(TaskId(row.id()?));
+        if let Some(claim) = claim {
+            let now = row.time()?;
+            taker = row.flag()?.then_some(Taker { claim, now });
+        }
+    }
+    let is_new = |task: &&NewTask| new.contains(&task.id);
+    let claimed = taker.map(|taker| taker.claimed(tasks.iter().filter(is_new)));
+    Ok((new, claimed.unwrap_or_default()))
 }
 
 /// The columns of new tasks, for a statement that takes them as arrays.
@@ -185,9 +241,7 @@ struct Columns {
 
 impl Columns {
     fn push(&mut self, new: &NewTask) {
-        let row = placed(new);
-        // A rank says that it goes to `ready`, none that it goes to `parked`.
-        let rank = (row.place() == Place::Ready).then(|| Rank::new(row.task.status, row.priority));
+        let row = placed(new, Timestamp(0));
         self.ids.push(Some(new.id.0));
         self.lanes.push(Some(row.lane.0));
         self.users.push(Some(new.user.as_str().to_owned()));
@@ -199,7 +253,8 @@ impl Columns {
         self.inputs.push(Some(new.input.clone()));
         self.kind_keys.push(Some(row.kind.0));
         self.statuses.push(Some(row.task.status.code().into()));
-        self.ranks.push(rank.map(|rank| rank.0.into()));
+        // A rank says that it goes to `ready`, none that it goes to `parked`.
+        self.ranks.push(new.rank().map(|rank| rank.0.into()));
         self.wakes.push(row.task.wake_at.map(|at| at.0));
         self.dues.push(row.due_at().map(|at| at.0));
         self.children.push(Some(row.child.into()));
@@ -230,7 +285,7 @@ impl Columns {
 pub(crate) async fn create_in(tx: &mut Tx<'_>, task: &NewTask) -> Result<Created, Fault> {
     let one = std::slice::from_ref(task);
     if tx.dialect.capabilities.returning {
-        let new = insert_returning(tx, one).await?;
+        let (new, _) = insert_returning(tx, one, None).await?;
         return Ok(if new.is_empty() {
             Created::Existed
         } else {
@@ -238,7 +293,7 @@ pub(crate) async fn create_in(tx: &mut Tx<'_>, task: &NewTask) -> Result<Created
         });
     }
     let mut bulk = Bulk::new(&TASK, 1);
-    task_row(&mut bulk, task);
+    task_row(&mut bulk, task, Value::Now);
     let inserted = match tx.database() {
         // A duplicate ends this statement there, not the transaction. (A no-op `on duplicate key update` would say
         // "1 row" in both cases, because sqlx counts rows found, not rows changed.)
@@ -260,6 +315,6 @@ pub(crate) async fn create_in(tx: &mut Tx<'_>, task: &NewTask) -> Result<Created
     if inserted == 0 {
         return Ok(Created::Existed);
     }
-    insert_places(tx, &[task]).await?;
+    insert_places(tx, &[task], None).await?;
     Ok(Created::New)
 }

@@ -3,6 +3,7 @@
 use crate::sql::dialect::{Dialect, Sql};
 use crate::sql::fault::Fault;
 use crate::sql::link::Link;
+use crate::sql::settings::Database;
 use crate::sql::value::Rows;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -21,17 +22,32 @@ impl<'a> Recorder<'a> {
             seen: Vec::new(),
         }
     }
+
+    /// Notes each of the statements that go together.
+    fn note(&mut self, sql: &Sql) {
+        let mut args = sql.args.iter().cloned();
+        for text in sql.text.split("; ") {
+            let mut one = plain(&self.dialect, text.to_owned());
+            // Parameters are told apart by their places only where several statements may go together.
+            let own = match self.dialect.database {
+                Database::Sqlite => text.matches('?').count(),
+                Database::Postgres | Database::MySql => sql.args.len(),
+            };
+            one.args = args.by_ref().take(own).collect();
+            self.seen.push(one);
+        }
+    }
 }
 
 #[async_trait]
 impl Link for Recorder<'_> {
     async fn fetch(&mut self, sql: Sql) -> Result<Rows, Fault> {
-        self.seen.push(sql.clone());
+        self.note(&sql);
         self.link.fetch(sql).await
     }
 
     async fn execute(&mut self, sql: Sql) -> Result<u64, Fault> {
-        self.seen.push(sql.clone());
+        self.note(&sql);
         self.link.execute(sql).await
     }
 

@@ -221,15 +221,17 @@ pub(super) const ERR: Event = Event::Err {
 /// 1 ends well, 2 fails, 3 is told to pause, 4 waits for its child 5, 6 goes on.
 async fn run_and_end(stage: &mut Stage) {
     let tasks = vec![task(id(1))];
-    stage.write("create one", Create::new(tasks)).await;
+    stage.write("create one", Create::new(tasks, None)).await;
     let tasks = vec![task(id(2)), task(id(3)), task(id(4))];
-    stage.write("create three", Create::new(tasks)).await;
+    stage.write("create three", Create::new(tasks, None)).await;
     let child = NewTask {
         parent: Some(id(4)),
         ..task(id(5))
     };
     let tasks = vec![child, task(id(6))];
-    stage.write("create a child", Create::new(tasks)).await;
+    stage
+        .write("create a child", Create::new(tasks, None))
+        .await;
 
     let kinds = vec![KindKey::new(&name("plain"))];
     let look = |by_rank| Lanes {
@@ -433,7 +435,9 @@ async fn keep_up(stage: &mut Stage) {
 async fn limit(stage: &mut Stage) {
     stage.aside("update peerwork_node set alive = 1").await;
     let tasks = vec![task(id(7)), task(id(8))];
-    stage.write("create two more", Create::new(tasks)).await;
+    stage
+        .write("create two more", Create::new(tasks, None))
+        .await;
     let starts = Rate::per_second(10.0, 5).expect("a rate");
     let group = Scope::Group(name("maths"));
     let lane = Scope::UserIn {
@@ -524,7 +528,7 @@ async fn limit(stage: &mut Stage) {
 async fn name_tasks(stage: &mut Stage) {
     let tasks = vec![task(id(9)), task(id(10))];
     stage
-        .write("create what is named", Create::new(tasks))
+        .write("create what is named", Create::new(tasks, None))
         .await;
     let offers = |sought| Offers { sought, limit: 10 };
     let first = offers(Sought::After(None));
@@ -573,4 +577,24 @@ async fn name_tasks(stage: &mut Stage) {
     let taken = stage.write("claim named tasks", take).await;
     let taken = taken.expect("it was decided on what is set").ids();
     assert_eq!(taken, [id(10), id(9)]);
+    create_and_claim(stage, version).await;
+}
+
+/// Two are claimed as they are created, of which the claim remembers a part of the lane.
+async fn create_and_claim(stage: &mut Stage, version: u64) {
+    let of = |user, task| NewTask {
+        user: name(user),
+        ..task
+    };
+    let tasks = vec![of("bob", task(id(11))), of("eve", task(id(12)))];
+    let claim = ClaimNew {
+        node: NODE,
+        run: RUN,
+        kinds: vec![KindKey::new(&name("plain"))],
+        reaches: vec![Frontier::default().at(tasks[1].lane(), Rank::new(Status::Queued, 0))],
+        version,
+    };
+    let create = Create::new(tasks, Some(claim));
+    let (new, claimed) = stage.write("create and claim", create).await;
+    assert_eq!((new.len(), claimed.len()), (2, 2));
 }

@@ -1,0 +1,171 @@
+//! Eager starts: tasks that this process creates while its node has free slots and knows of nothing else to do are claimed in the
+//! transaction that creates them. That saves a commit and a wake-up between a create and its handler's first line.
+//!
+//! Nobody is passed over by it. The claimer has to be at rest, and to know of no work. The policy is asked as for any claim. What is under a
+//! limit, of a queue that keeps the order elsewhere, or behind others in its lane (which the transaction looks at) waits in line as ever.
+
+use super::claimer::begin_held;
+use super::{Core, limits};
+use crate::hub::News;
+use peerwork_core::{LaneBook, LaneId, LaneView, Work};
+use peerwork_store::{ClaimNew, Created, Error, ErrorKind, NewTask, Result};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::oneshot;
+
+/// What the claimer knows of the lanes, while it rests and knows of nothing to do.
+#[derive(Default)]
+pub(crate) struct Idle(Mutex<Option<LaneBook>>);
+
+impl Idle {
+    fn book(&self) -> MutexGuard<'_, Option<LaneBook>> {
+        self.0.lock().expect("no panic under the lock")
+    }
+
+    /// The claimer rests. What it knows is left here if that is nothing to do.
+    pub fn begin(&self, book: &mut LaneBook) {
+        if book.is_idle() {
+            *self.book() = Some(std::mem::take(book));
+        }
+    }
+
+    /// The claimer goes on with what it knows.
+    pub fn end(&self, book: &mut LaneBook) {
+        if let Some(left) = self.book().take() {
+            *book = left;
+        }
+    }
+}
+
+/// Tasks that are to be started as they are created: their credits are taken, and a drain waits for them.
+pub(crate) struct EagerStart {
+    claim: ClaimNew,
+    tasks: usize,
+}
+
+impl Core {
+    /// Whether tasks that are about to be created, of which this is the news, may start at once.
+    pub(crate) fn starts_eagerly(&self, news: &News) -> Option<EagerStart> {
+        if news.anywhere || self.draining.is_cancelled() || self.idle.book().is_none() {
+            return None;
+        }
+        let mut lanes: BTreeMap<LaneId, (LaneView, usize)> = BTreeMap::new();
+        for ((lane, _), (view, tasks)) in &news.lanes {
+            let (known, count) = lanes.entry(*lane).or_insert_with(|| (view.clone(), 0));
+            known.rank = known.rank.min(view.rank);
+            *count += tasks;
+        }
+        let tasks: usize = lanes.values().map(|(_, tasks)| tasks).sum();
+        let free = self.free_slots(Work::Run);
+        let (env, node) = (&self.client.env, self.lease.node());
+        let may_claim = !self.lease.is_fenced(node, env.now());
+        let decides = self.externals.of(Work::Run).is_none() && self.chooser_is_informed();
+        if tasks == 0 || tasks > free || !may_claim || !decides || self.limits.is_in_doubt() {
+            return None;
+        }
+        let views: Vec<_> = lanes.values().map(|(view, _)| view.clone()).collect();
+        let offer = self.offer(Work::Run, &views);
+        if !news
+            .lanes
+            .keys()
+            .all(|(_, kind)| offer.kinds.contains(kind))
+        {
+            return None;
+        }
+        let grants = self.grants(Work::Run, &offer.lanes, free);
+        let granted = |lane| grants.iter().find(|grant| grant.lane == lane);
+        let is_granted = |(lane, (_, tasks)): (&LaneId, &(LaneView, usize))| {
+            granted(*lane).is_some_and(|grant| grant.tasks >= *tasks)
+        };
+        if !lanes.iter().all(is_granted) {
+            return None;
+        }
+        let parts = self.parts(Work::Run, &offer, grants.clone());
+        if parts.iter().any(limits::Part::is_bounded) {
+            return None;
+        }
+        let idle = self.idle.book();
+        let book = idle.as_ref()?;
+        if !self.slots(Work::Run).take(tasks) {
+            return None;
+        }
+        let run = env.new_run_id();
+        let claim = ClaimNew {
+            node,
+            run,
+            kinds: offer.kinds,
+            reaches: book.reaches(&grants, &BTreeMap::new()),
+            version: offer.version,
+        };
+        drop(idle);
+        self.claims(run);
+        let start = EagerStart { claim, tasks };
+        // Only now: a drain that began before has not seen this claim, and would not wait for it.
+        if self.draining.is_cancelled() {
+            self.puts_back(tasks);
+            self.claim_is_over(run);
+            return None;
+        }
+        Some(start)
+    }
+
+    /// Creates the tasks and starts them.
+    ///
+    /// Cancel safe: it goes on to its end.
+    pub(crate) async fn create_and_start(
+        self: Arc<Self>,
+        tasks: Vec<NewTask>,
+        news: News,
+        start: EagerStart,
+    ) -> Result<Vec<Created>> {
+        let (answer, answered) = oneshot::channel();
+        let core = self.clone();
+        self.spawn_duty("eager start", async move {
+            // Whoever has asked may have gone.
+            drop(answer.send(core.start_eagerly(tasks, &news, start).await));
+        });
+        let gone = |_| {
+            let why = "create tasks: the node has ended in the middle; they may have been created";
+            Error::new(ErrorKind::Ambiguous, why)
+        };
+        answered.await.map_err(gone)?
+    }
+
+    async fn start_eagerly(
+        self: &Arc<Self>,
+        tasks: Vec<NewTask>,
+        news: &News,
+        start: EagerStart,
+    ) -> Result<Vec<Created>> {
+        let ClaimNew { node, run, .. } = start.claim;
+        let answer = self
+            .store
+            .create_and_claim(tasks, start.claim.clone())
+            .await;
+        let (created, claimed) = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Perhaps it was carried out: the upkeep finds what this node holds without knowing, and gives it back.
+                self.puts_back(start.tasks);
+                self.claim_is_over(run);
+                return Err(error);
+            }
+        };
+        self.puts_back(start.tasks - claimed.len());
+        if claimed.is_empty() {
+            self.claim_is_over(run);
+            self.client.hub.tell_news(news);
+        } else {
+            begin_held(self, Work::Run, node, run, claimed, true);
+        }
+        Ok(created)
+    }
+
+    /// So many of the credits that were taken are not needed.
+    fn puts_back(&self, tasks: usize) {
+        if tasks > 0 {
+            self.slots(Work::Run).put_back(tasks);
+            self.credited.notify_one();
+        }
+    }
+}
