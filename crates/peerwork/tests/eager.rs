@@ -4,7 +4,7 @@
 #[allow(dead_code)] // others need more of it
 mod tap;
 
-use peerwork::policy::{Grant, Lanes, Policy};
+use peerwork::policy::{Fair, Grant, Lanes, Policy};
 use peerwork::*;
 use peerwork_core::Name;
 use peerwork_store::{MemoryStore, NewTask, Options, Store};
@@ -39,6 +39,7 @@ impl Handler for Hold {
 /// A node with four slots that has nothing to do.
 struct Stage {
     tap: Arc<Tap>,
+    env: Env,
     node: Node,
     begun: mpsc::UnboundedReceiver<u32>,
     may_end: Arc<Semaphore>,
@@ -66,6 +67,7 @@ impl Stage {
         let node = with(node).start().await.unwrap();
         let stage = Self {
             tap,
+            env,
             node,
             begun,
             may_end,
@@ -211,6 +213,27 @@ async fn what_the_policy_does_not_grant_waits_in_line() {
     stage.rests().await;
     assert_eq!(stage.counts(), (0, 1, 0));
     assert_eq!(task.get().await.unwrap().status(), Status::Queued);
+    stage.node.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_needs_to_know_what_runs_is_asked_where_that_is_known() {
+    let mut stage = Stage::of(|node| node.slots(4).policy(Fair)).await;
+    stage.create(1).await;
+    stage.begins(1).await;
+    assert_eq!(stage.counts(), (1, 0, 0), "it is the only node");
+    let (begun, may_end) = (mpsc::unbounded_channel().0, stage.may_end.clone());
+    let hold = Hold { begun, may_end };
+    let other = Node::builder(stage.tap.database()).register(hold);
+    let other = other.env(stage.env.clone()).start().await.unwrap();
+    stage.rests().await;
+    stage.create(2).await;
+    assert_eq!(
+        stage.counts().0,
+        1,
+        "nobody has asked what runs on the other"
+    );
+    other.drain().await;
     stage.node.drain().await;
 }
 

@@ -192,7 +192,8 @@ impl Client {
         })
     }
 
-    /// Creates a task. Concurrent calls share commits.
+    /// Creates a task. Concurrent calls share commits. With a [node's own client](crate::Node::client) its handler may be running before this
+    /// returns.
     ///
     /// A task whose draft names an id that exists already is left as it is, and its handle is returned.
     ///

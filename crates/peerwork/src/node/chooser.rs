@@ -212,11 +212,17 @@ impl Core {
         !needs.heads_by_rank && (!needs.running || self.knows_what_runs())
     }
 
-    /// Whether what runs on the other nodes was asked just now.
+    /// Whether what runs on the other nodes was asked just now, or there are none.
     fn knows_what_runs(&self) -> bool {
-        let asked_at = self.chooser.elsewhere().asked_at;
-        let age = |asked_at| self.client.env.now().since(asked_at).as_millis();
-        asked_at.is_some_and(|at| age(at) < u128::from(LaneBook::AGE_MS))
+        let now = self.client.env.now();
+        let mut elsewhere = self.chooser.elsewhere();
+        let age = |asked_at| now.since(asked_at).as_millis();
+        let is_fresh = |at| age(at) < u128::from(LaneBook::AGE_MS);
+        let is_alone = self.crowd.load(Ordering::Relaxed) == 1;
+        if is_alone {
+            elsewhere.lanes.clear();
+        }
+        is_alone || elsewhere.asked_at.is_some_and(is_fresh)
     }
 
     /// Asks what runs on the other nodes, if there are any, the policy needs it, and it was not asked just now.
@@ -225,13 +231,8 @@ impl Core {
         if !chooser.needs().running || self.knows_what_runs() {
             return Ok(());
         }
-        let now = self.client.env.now();
-        let is_alone = self.crowd.load(Ordering::Relaxed) == 1;
-        let lanes = match is_alone {
-            true => Vec::new(),
-            false => self.store.running_elsewhere(self.lease.node()).await?,
-        };
-        let asked_at = Some(now);
+        let asked_at = Some(self.client.env.now());
+        let lanes = self.store.running_elsewhere(self.lease.node()).await?;
         *chooser.elsewhere() = Elsewhere { lanes, asked_at };
         Ok(())
     }

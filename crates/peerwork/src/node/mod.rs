@@ -81,7 +81,8 @@ impl Node {
         NodeBuilder::new(database.into())
     }
 
-    /// A client that shares this node's wake-ups.
+    /// A client that shares this node's wake-ups. What it creates while the node has free slots and knows of nothing else to do starts
+    /// in the transaction that creates it, if the [policy](NodeBuilder::policy) grants it: sooner by a commit and a wake-up.
     pub fn client(&self) -> Client {
         self.core.client()
     }
