@@ -152,24 +152,23 @@ impl<'a> Tx<'a> {
         if self.later.len() > TOGETHER_MAX {
             self.send_later().await?;
         }
-        if self.phase == Phase::ToBegin && self.later.is_empty() {
+        let committed = match (self.phase, self.later.is_empty()) {
             // Nothing was sent, so nothing has begun.
-            self.phase = Phase::Outside;
-            return Ok(());
-        }
-        if self.later.is_empty() {
-            let committed = self.run("commit".to_owned()).await;
-            return committed.map_err(Fault::at_commit);
-        }
-        let commit = self.sql("commit");
-        self.later.push(commit);
-        self.send_together().await.map_err(Fault::at_commit)
+            (Phase::ToBegin, true) => Ok(()),
+            (Phase::Outside | Phase::Begun, true) => self.run("commit".to_owned()).await,
+            (_, false) => {
+                let commit = self.sql("commit");
+                self.later.push(commit);
+                self.send_together().await
+            }
+        };
+        self.phase = Phase::Outside;
+        committed.map_err(Fault::at_commit)
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<(), Fault> {
         self.later.clear();
-        if self.phase == Phase::ToBegin {
-            self.phase = Phase::Outside;
+        if std::mem::replace(&mut self.phase, Phase::Outside) == Phase::ToBegin {
             return Ok(());
         }
         match self.run("rollback".to_owned()).await {

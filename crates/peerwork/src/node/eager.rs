@@ -4,10 +4,10 @@
 //! Nobody is passed over by it. The claimer has to be at rest, and to know of no work. The policy is asked as for any claim. What is under a
 //! limit, of a queue that keeps the order elsewhere, or behind others in its lane (which the transaction looks at) waits in line as ever.
 
+use super::Core;
 use super::claimer::begin_held;
-use super::{Core, limits};
 use crate::hub::News;
-use peerwork_core::{LaneBook, LaneId, LaneView, Work};
+use peerwork_core::{Grant, KindKey, LaneBook, LaneId, LaneView, Work};
 use peerwork_store::{ClaimNew, Created, Error, ErrorKind, NewTask, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,70 +43,91 @@ pub(crate) struct EagerStart {
     tasks: usize,
 }
 
+/// Of each lane what is known of it, and how many tasks are about to be created there.
+type NewTasks = BTreeMap<LaneId, (LaneView, usize)>;
+
+fn by_lane(news: &News) -> NewTasks {
+    let mut lanes = NewTasks::new();
+    for ((lane, _), (view, tasks)) in &news.lanes {
+        let (known, count) = lanes.entry(*lane).or_insert_with(|| (view.clone(), 0));
+        known.rank = known.rank.min(view.rank);
+        *count += tasks;
+    }
+    lanes
+}
+
+/// What was decided, and on what.
+struct Decided {
+    grants: Vec<Grant>,
+    kinds: Vec<KindKey>,
+    version: u64,
+}
+
 impl Core {
     /// Whether tasks that are about to be created, of which this is the news, may start at once.
     pub(crate) fn starts_eagerly(&self, news: &News) -> Option<EagerStart> {
-        if news.anywhere || self.draining.is_cancelled() || self.idle.book().is_none() {
-            return None;
-        }
-        let mut lanes: BTreeMap<LaneId, (LaneView, usize)> = BTreeMap::new();
-        for ((lane, _), (view, tasks)) in &news.lanes {
-            let (known, count) = lanes.entry(*lane).or_insert_with(|| (view.clone(), 0));
-            known.rank = known.rank.min(view.rank);
-            *count += tasks;
-        }
-        let tasks: usize = lanes.values().map(|(_, tasks)| tasks).sum();
-        let free = self.free_slots(Work::Run);
         let (env, node) = (&self.client.env, self.lease.node());
-        let may_claim = !self.lease.is_fenced(node, env.now());
-        let decides = self.externals.of(Work::Run).is_none() && self.chooser_is_informed();
-        if tasks == 0 || tasks > free || !may_claim || !decides || self.limits.is_in_doubt() {
+        let may_claim = !self.draining.is_cancelled() && !self.lease.is_fenced(node, env.now());
+        if news.anywhere || !may_claim || self.idle.book().is_none() {
             return None;
         }
-        let views: Vec<_> = lanes.values().map(|(view, _)| view.clone()).collect();
-        let offer = self.offer(Work::Run, &views);
-        if !news
-            .lanes
-            .keys()
-            .all(|(_, kind)| offer.kinds.contains(kind))
-        {
-            return None;
-        }
-        let grants = self.grants(Work::Run, &offer.lanes, free);
-        let granted = |lane| grants.iter().find(|grant| grant.lane == lane);
-        let is_granted = |(lane, (_, tasks)): (&LaneId, &(LaneView, usize))| {
-            granted(*lane).is_some_and(|grant| grant.tasks >= *tasks)
+        let lanes = by_lane(news);
+        let tasks = lanes.values().map(|(_, tasks)| tasks).sum();
+        let Decided {
+            grants,
+            kinds,
+            version,
+        } = self.grants_all_of(news, &lanes)?;
+        let reaches = {
+            let idle = self.idle.book();
+            let reaches = idle.as_ref()?.reaches(&grants, &BTreeMap::new());
+            // While the claimer cannot wake: it counts what is free when it does.
+            self.slots(Work::Run).take(tasks).then_some(reaches)?
         };
-        if !lanes.iter().all(is_granted) {
-            return None;
-        }
-        let parts = self.parts(Work::Run, &offer, grants.clone());
-        if parts.iter().any(limits::Part::is_bounded) {
-            return None;
-        }
-        let idle = self.idle.book();
-        let book = idle.as_ref()?;
-        if !self.slots(Work::Run).take(tasks) {
-            return None;
-        }
         let run = env.new_run_id();
-        let claim = ClaimNew {
-            node,
-            run,
-            kinds: offer.kinds,
-            reaches: book.reaches(&grants, &BTreeMap::new()),
-            version: offer.version,
-        };
-        drop(idle);
         self.claims(run);
-        let start = EagerStart { claim, tasks };
         // Only now: a drain that began before has not seen this claim, and would not wait for it.
         if self.draining.is_cancelled() {
             self.puts_back(tasks);
             self.claim_is_over(run);
             return None;
         }
-        Some(start)
+        let claim = ClaimNew {
+            node,
+            run,
+            kinds,
+            reaches,
+            version,
+        };
+        Some(EagerStart { claim, tasks })
+    }
+
+    /// What the policy grants, if that is all of the new tasks, and none of them is under a limit.
+    fn grants_all_of(&self, news: &News, lanes: &NewTasks) -> Option<Decided> {
+        let free = self.free_slots(Work::Run);
+        let tasks: usize = lanes.values().map(|(_, tasks)| tasks).sum();
+        let decides = self.externals.of(Work::Run).is_none() && self.chooser_is_informed();
+        if tasks == 0 || tasks > free || !decides || self.limits.is_in_doubt() {
+            return None;
+        }
+        let views: Vec<_> = lanes.values().map(|(view, _)| view.clone()).collect();
+        let offer = self.offer(Work::Run, &views);
+        let mut kinds = news.lanes.keys().map(|(_, kind)| kind);
+        let grants = self.grants(Work::Run, &offer.lanes, free);
+        let is_granted = |(lane, (_, tasks)): (&LaneId, &(LaneView, usize))| {
+            let mut grants = grants.iter();
+            grants.any(|grant| grant.lane == *lane && grant.tasks >= *tasks)
+        };
+        if !kinds.all(|kind| offer.kinds.contains(kind)) || !lanes.iter().all(is_granted) {
+            return None;
+        }
+        let parts = self.parts(Work::Run, &offer, grants.clone());
+        let is_limited = parts.iter().any(|part| part.bounds.is_some());
+        (!is_limited).then_some(Decided {
+            grants,
+            kinds: offer.kinds,
+            version: offer.version,
+        })
     }
 
     /// Creates the tasks and starts them.

@@ -81,13 +81,6 @@ pub(super) struct Part {
     pub bounds: Option<Bounds>,
 }
 
-impl Part {
-    /// Whether it is under limits.
-    pub fn is_bounded(&self) -> bool {
-        self.bounds.is_some()
-    }
-}
-
 impl Limits {
     /// Whether something has been heard of limits that were full, and not been asked about.
     pub fn is_in_doubt(&self) -> bool {
