@@ -74,14 +74,19 @@ pub struct ClaimNew {
 }
 
 impl ClaimNew {
+    /// Ranges in which others are looked for: a statement names each of them, with all kinds.
+    const BEFORE_MAX: usize = 8;
+
     /// Whether it can run all of them that are claimable.
     pub(crate) fn can_run(&self, tasks: &[NewTask]) -> bool {
         let mut claimable = tasks.iter().filter(|task| task.rank().is_some());
         claimable.all(|task| self.kinds.contains(&KindKey::new(&task.kind)))
     }
 
-    /// Where tasks would be that are before one of these.
-    pub(crate) fn before(&self, tasks: &[NewTask]) -> Vec<Reach> {
+    /// Where tasks would be that are before one of these. None: in more ranges than are looked at.
+    pub(crate) fn before(&self, tasks: &[NewTask]) -> Option<Vec<Reach>> {
+        let mut known = self.reaches.clone();
+        known.sort_by_key(|reach| reach.lane);
         let mut lasts: BTreeMap<LaneId, Rank> = BTreeMap::new();
         for task in tasks {
             if let Some(rank) = task.rank() {
@@ -91,14 +96,15 @@ impl ClaimNew {
         }
         let before = |(lane, last): (LaneId, Rank)| {
             let until = Rank(last.0.saturating_add(1));
-            let mut reaches = reaches_of(&self.reaches, lane);
+            let mut reaches = reaches_of(&known, lane);
             reaches.retain(|reach| reach.rank < until);
             reaches.into_iter().map(move |reach| Reach {
                 until: reach.until.min(until),
                 ..reach
             })
         };
-        lasts.into_iter().flat_map(before).collect()
+        let before: Vec<_> = lasts.into_iter().flat_map(before).collect();
+        (before.len() <= Self::BEFORE_MAX).then_some(before)
     }
 }
 

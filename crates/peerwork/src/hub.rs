@@ -109,6 +109,11 @@ impl Ear {
         std::mem::take(&mut self.news.lock().expect("no panic under the lock"))
     }
 
+    /// Whether something was told that nobody has [heard](Self::hear) yet.
+    pub fn is_told(&self) -> bool {
+        self.heard.load(Ordering::Acquire) != 0
+    }
+
     /// The next hint, or the ones that came since the last call.
     ///
     /// Cancel safe.

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Tap;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Says which one it is, and runs until it is told to stop, or may end.
 struct Hold {
@@ -193,26 +193,32 @@ async fn what_is_under_a_limit_is_counted_before_it_starts() {
     stage.node.drain().await;
 }
 
-/// Wants nothing.
-struct Closed;
+/// Wants what has been in line for ten seconds.
+struct Patient;
 
-impl Policy for Closed {
-    fn name(&self) -> &str {
-        "closed"
-    }
-
-    fn grant(&self, _lanes: &Lanes<'_>, _free: usize) -> Vec<Grant> {
-        Vec::new()
+impl Policy for Patient {
+    fn grant(&self, lanes: &Lanes<'_>, free: usize) -> Vec<Grant> {
+        let has_waited = |lane: &&LaneView| lane.since.plus_ms(10_000) <= lanes.now();
+        let first = lanes.iter().find(has_waited);
+        let grant = first.map(|lane| Grant {
+            lane: lane.lane,
+            tasks: free,
+        });
+        grant.into_iter().collect()
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_policy_does_not_grant_waits_in_line() {
-    let stage = Stage::of(|node| node.slots(4).policy(Closed)).await;
+    let mut stage = Stage::of(|node| node.slots(4).policy(Patient)).await;
     let task = stage.create(1).await;
     stage.rests().await;
     assert_eq!(stage.counts(), (0, 1, 0));
     assert_eq!(task.get().await.unwrap().status(), Status::Queued);
+    tokio::time::sleep(Duration::from_secs(8)).await; // fault: virtual time
+    stage.create(2).await;
+    stage.begin([1, 2]).await;
+    assert_eq!(stage.counts().0, 0);
     stage.node.drain().await;
 }
 
@@ -268,6 +274,30 @@ async fn whoever_gives_up_waiting_leaves_a_task_that_starts() {
     stage.begins(1).await;
     let report = stage.node.drain().await;
     assert_eq!((report.handed_over, report.abandoned), (1, 0));
+}
+
+/// A thread of its own, with a runtime that ends at once: the handler must not end with it.
+#[tokio::test(start_paused = true)]
+async fn what_another_runtime_creates_runs_on_that_of_the_node() {
+    let mut stage = Stage::open().await;
+    let (client, (created, is_created)) = (stage.node.client(), oneshot::channel());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let task = runtime.block_on(client.create_many([Hold::task(1)]));
+        drop(runtime);
+        let _ = created.send(task.unwrap().remove(0));
+    });
+    let task = is_created.await.unwrap();
+    assert_eq!(stage.counts(), (1, 0, 0));
+    stage.begins(1).await;
+    stage.may_end.add_permits(1);
+    let task = stage.node.client().task(task.id());
+    let over = tokio::time::timeout(Duration::from_secs(60), task.until_over());
+    over.await
+        .expect("its handler has ended with a runtime")
+        .unwrap();
+    stage.node.drain().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -259,12 +259,13 @@ impl Data {
         now: Timestamp,
     ) -> (Vec<Created>, Vec<Claimed>) {
         let may_claim = claim.version == self.config.version && self.is_alive(claim.node);
-        let mut before = claim.before(&tasks).into_iter();
         let somebody_is = |reach: Reach| {
             let mut there = self.table.within(reach);
             there.any(|id| self.is_one_of(&claim.kinds, &id))
         };
-        let claims = may_claim && claim.can_run(&tasks) && !before.any(somebody_is);
+        let is_first = |before: Vec<Reach>| !before.into_iter().any(somebody_is);
+        let is_first = claim.before(&tasks).is_some_and(is_first);
+        let claims = may_claim && claim.can_run(&tasks) && is_first;
         let ranked = tasks
             .iter()
             .map(|task| (task.rank(), task.id))

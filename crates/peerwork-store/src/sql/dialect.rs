@@ -278,9 +278,14 @@ impl Sql {
     /// Appends that a row `r` of `ready` is within a range.
     pub(crate) fn within(&mut self, reach: Reach) -> &mut Self {
         self.push("r.lane = ").bind(reach.lane);
-        if reach == Reach::all_of(reach.lane) {
-            return self;
+        match reach == Reach::all_of(reach.lane) {
+            true => self,
+            false => self.within_ranks(reach),
         }
+    }
+
+    /// Appends that a row `r` of `ready` is within the ranks of a range.
+    pub(crate) fn within_ranks(&mut self, reach: Reach) -> &mut Self {
         // Spelled out: MariaDB makes no range of a comparison of rows.
         self.push(" and (r.rank_no > ")
             .bind(reach.rank)

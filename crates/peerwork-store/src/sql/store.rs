@@ -151,9 +151,8 @@ impl Store for SqlStore {
     async fn create_and_claim(
         &self,
         tasks: Vec<NewTask>,
-        mut claim: ClaimNew,
+        claim: ClaimNew,
     ) -> Result<(Vec<Created>, Vec<Claimed>)> {
-        claim.reaches.sort_by_key(|reach| reach.lane);
         self.create_for(tasks, Some(claim)).await
     }
 

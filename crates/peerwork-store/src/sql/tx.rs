@@ -23,7 +23,8 @@ pub(crate) struct Tx<'a> {
     later: Vec<Sql>,
 }
 
-/// On SQLite, where each statement is handed to a thread and back, a transaction begins with its first statement.
+/// On SQLite, where each statement is handed to a thread and back, a transaction begins with its first statement, where it does not wait long
+/// for that: the time that the statement carries is of before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No transaction that this has begun, or none on SQLite.
@@ -35,7 +36,9 @@ enum Phase {
 /// Taking the lock at the first write instead would fail where others have written since.
 const BEGIN_ON_SQLITE: &str = "begin immediate";
 
-/// Statements kept for later that go together: each combination of texts is prepared and kept, so there must be few.
+/// Rows of an insert that is kept for later, and such inserts that go together: each combination of texts is prepared and kept, so there
+/// must be few. Where there is more to write, a hand-over more does not matter.
+const LATER_ROWS_MAX: usize = 4;
 const TOGETHER_MAX: usize = 3;
 
 /// Rows to insert, one value for each column of the table.
@@ -125,7 +128,11 @@ impl<'a> Tx<'a> {
         let begin = match (self.dialect.database, self.dialect.isolation) {
             (Database::Sqlite, _) => {
                 self.phase = Phase::ToBegin;
-                return Ok(());
+                // The caller's connections may wait for seconds.
+                return match own {
+                    true => Ok(()),
+                    false => self.send_later().await,
+                };
             }
             (Database::Postgres, Isolation::ReadCommitted) => {
                 "begin isolation level read committed"
@@ -300,7 +307,7 @@ impl<'a> Tx<'a> {
         *self.now.get_or_insert(now)
     }
 
-    /// Inserts rows, a few statements for all of them, and answers how many. On SQLite those that may only [fail](OnDuplicate::Fail) are
+    /// Inserts rows, a few statements for all of them, and answers how many. On SQLite a few rows that may only [fail](OnDuplicate::Fail) are
     /// sent with what comes next, the commit at the latest, which then fails instead.
     pub(crate) async fn insert(
         &mut self,
@@ -313,6 +320,7 @@ impl<'a> Tx<'a> {
         let chunks: Vec<_> = groups
             .flat_map(|rows| self.dialect.chunks(rows, width))
             .collect();
+        let is_small = chunks.len() == 1 && chunks[0] <= LATER_ROWS_MAX;
         let mut values = bulk.values.into_iter();
         for rows in chunks.into_iter().filter(|rows| *rows > 0) {
             let chunk: Vec<Value> = values.by_ref().take(rows * width).collect();
@@ -340,11 +348,11 @@ impl<'a> Tx<'a> {
                 }
             }
             match duplicate {
-                OnDuplicate::Fail => {
+                OnDuplicate::Fail if is_small => {
                     self.execute_later(sql).await?;
                     affected += rows as u64;
                 }
-                OnDuplicate::Do { .. } => affected += self.execute(sql).await?,
+                OnDuplicate::Fail | OnDuplicate::Do { .. } => affected += self.execute(sql).await?,
             }
         }
         Ok(affected)

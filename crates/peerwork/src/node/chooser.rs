@@ -96,7 +96,7 @@ impl Chooser {
     /// Tasks were claimed, to be run.
     pub fn claimed(&self, tasks: &[Claimed]) {
         let mut here = self.here();
-        // They come lane by lane.
+        // They come lane by lane as a rule.
         for of_lane in tasks.chunk_by(|one, next| one.lane == next.lane) {
             let task = &of_lane[0];
             here.add(task.lane, &task.group, &task.user, of_lane.len());

@@ -40,7 +40,7 @@ pub(super) async fn run(core: Arc<Core>) {
     loop {
         let rest = claimer.claim_all().await;
         if let Rest::Until(_) = rest {
-            claimer.core.idle.begin(&mut claimer.book);
+            claimer.core.idle.begin(&mut claimer.book, &claimer.ear);
         }
         tokio::select! {
             biased;

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,8 +54,9 @@ pub(crate) struct Core {
     pub draining: CancellationToken,
     /// Set when the node has ended: its loops end.
     pub ended: CancellationToken,
-    /// Everything the node has spawned.
+    /// Everything the node has spawned, on the runtime on which it was started.
     pub tasks: TaskTracker,
+    pub runtime: Handle,
     /// Where suspects are tried.
     pub court: Court,
     /// When the runtime last ran anything, in microseconds of this machine's clock.
@@ -117,9 +119,7 @@ impl Slots {
             Poll::Pending => Turn::InLine(line),
         }
     }
-}
 
-impl Slots {
     /// Takes credits for tasks that will need a slot at once, if there are so many.
     pub fn take(&self, tasks: usize) -> bool {
         let mut credits = self.credits.lock().expect("no panic under the lock");
@@ -153,7 +153,9 @@ impl Core {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.tasks.spawn(self.client.env.contain(part))
+        // Whoever hands a task in may do so from another runtime, which ends before this one.
+        self.tasks
+            .spawn_on(self.client.env.contain(part), &self.runtime)
     }
 
     /// Starts a part without which the node must not go on: a panic in it ends the node.

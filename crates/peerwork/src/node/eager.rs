@@ -1,39 +1,45 @@
 //! Eager starts: tasks that this process creates while its node has free slots and knows of nothing else to do are claimed in the
 //! transaction that creates them. That saves a commit and a wake-up between a create and its handler's first line.
 //!
-//! Nobody is passed over by it. The claimer has to be at rest, and to know of no work. The policy is asked as for any claim. What is under a
-//! limit, of a queue that keeps the order elsewhere, or behind others in its lane (which the transaction looks at) waits in line as ever.
+//! Nobody of whom this node has heard is passed over by it: the claimer has to be at rest, and to know of no work. The policy is asked as for
+//! any claim. What is under a limit, of a queue that keeps the order elsewhere, or behind others in its lane (which the transaction looks at,
+//! from where the node has claimed up to) waits in line as ever.
 
 use super::Core;
 use super::claimer::begin_held;
-use crate::hub::News;
-use peerwork_core::{Grant, KindKey, LaneBook, LaneId, LaneView, Work};
+use crate::hub::{Ear, News};
+use peerwork_core::{Grant, KindKey, LaneBook, LaneId, LaneView, Timestamp, Work};
 use peerwork_store::{ClaimNew, Created, Error, ErrorKind, NewTask, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-/// What the claimer knows of the lanes, while it rests and knows of nothing to do.
+/// What the claimer knows of the lanes, while it rests and knows of nothing to do; and where it hears of work.
 #[derive(Default)]
-pub(crate) struct Idle(Mutex<Option<LaneBook>>);
+pub(crate) struct Idle(Mutex<Option<(LaneBook, Arc<Ear>)>>);
 
 impl Idle {
-    fn book(&self) -> MutexGuard<'_, Option<LaneBook>> {
+    fn left(&self) -> MutexGuard<'_, Option<(LaneBook, Arc<Ear>)>> {
         self.0.lock().expect("no panic under the lock")
     }
 
     /// The claimer rests. What it knows is left here if that is nothing to do.
-    pub fn begin(&self, book: &mut LaneBook) {
+    pub fn begin(&self, book: &mut LaneBook, ear: &Arc<Ear>) {
         if book.is_idle() {
-            *self.book() = Some(std::mem::take(book));
+            *self.left() = Some((std::mem::take(book), ear.clone()));
         }
     }
 
     /// The claimer goes on with what it knows.
     pub fn end(&self, book: &mut LaneBook) {
-        if let Some(left) = self.book().take() {
+        if let Some((left, _)) = self.left().take() {
             *book = left;
         }
+    }
+
+    /// Whether there is nothing to do, and nothing was heard that the claimer has not woken up to yet.
+    fn is_idle(&self) -> bool {
+        self.left().as_ref().is_some_and(|(_, ear)| !ear.is_told())
     }
 }
 
@@ -46,11 +52,11 @@ pub(crate) struct EagerStart {
 /// Of each lane what is known of it, and how many tasks are about to be created there.
 type NewTasks = BTreeMap<LaneId, (LaneView, usize)>;
 
-fn by_lane(news: &News) -> NewTasks {
+fn by_lane(news: &News, now: Timestamp) -> NewTasks {
     let mut lanes = NewTasks::new();
     for ((lane, _), (view, tasks)) in &news.lanes {
         let (known, count) = lanes.entry(*lane).or_insert_with(|| (view.clone(), 0));
-        known.rank = known.rank.min(view.rank);
+        (known.rank, known.since) = (known.rank.min(view.rank), now);
         *count += tasks;
     }
     lanes
@@ -68,10 +74,10 @@ impl Core {
     pub(crate) fn starts_eagerly(&self, news: &News) -> Option<EagerStart> {
         let (env, node) = (&self.client.env, self.lease.node());
         let may_claim = !self.draining.is_cancelled() && !self.lease.is_fenced(node, env.now());
-        if news.anywhere || !may_claim || self.idle.book().is_none() {
+        if news.anywhere || !may_claim || !self.idle.is_idle() || self.limits.has_room() {
             return None;
         }
-        let lanes = by_lane(news);
+        let lanes = by_lane(news, self.limits.time(env.now()));
         let tasks = lanes.values().map(|(_, tasks)| tasks).sum();
         let Decided {
             grants,
@@ -79,8 +85,9 @@ impl Core {
             version,
         } = self.grants_all_of(news, &lanes)?;
         let reaches = {
-            let idle = self.idle.book();
-            let reaches = idle.as_ref()?.reaches(&grants, &BTreeMap::new());
+            let left = self.idle.left();
+            let (book, _) = left.as_ref()?;
+            let reaches = book.reaches(&grants, &BTreeMap::new());
             // While the claimer cannot wake: it counts what is free when it does.
             self.slots(Work::Run).take(tasks).then_some(reaches)?
         };
@@ -172,10 +179,14 @@ impl Core {
                 return Err(error);
             }
         };
-        self.puts_back(start.tasks - claimed.len());
+        let others = start.tasks - claimed.len();
+        self.puts_back(others);
+        if others > 0 {
+            // They are in line, also where they were before.
+            self.client.hub.tell_news(news);
+        }
         if claimed.is_empty() {
             self.claim_is_over(run);
-            self.client.hub.tell_news(news);
         } else {
             begin_held(self, Work::Run, node, run, claimed, true);
         }

@@ -101,7 +101,12 @@ impl Limits {
         self.book().heard();
     }
 
-    /// Whether there is room for tasks that were passed over, since this was last asked.
+    /// Whether there is room for tasks that were passed over.
+    pub fn has_room(&self) -> bool {
+        self.has_room.load(Ordering::Relaxed)
+    }
+
+    /// The same, since this was last asked.
     pub fn take_has_room(&self) -> bool {
         self.has_room.swap(false, Ordering::Relaxed)
     }

@@ -57,6 +57,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -325,6 +326,7 @@ impl NodeBuilder {
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             court: trial::Court::default(),
             ticked: AtomicU64::new(self.env.now().0),
             crowd: AtomicU64::new(0),

@@ -10,7 +10,7 @@ use crate::sql::settings::{Database, Isolation};
 use crate::sql::tx::{Bulk, OnDuplicate, Tx};
 use crate::sql::value::Value;
 use crate::{ClaimNew, Claimed, Created, NewTask};
-use peerwork_core::{KindKey, Place, Task, TaskId, Timestamp};
+use peerwork_core::{KindKey, Place, Reach, Task, TaskId, Timestamp};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -20,8 +20,10 @@ use uuid::Uuid;
 pub(crate) struct Create {
     /// Sorted by id, without duplicates.
     tasks: Vec<NewTask>,
-    /// Who wants to run them at once.
-    claim: Option<ClaimNew>,
+    /// Who wants to run them at once, and where others would be that are before them.
+    claim: Option<(ClaimNew, Vec<Reach>)>,
+    /// Set once it has taken too long to claim them: from then on they are only created.
+    is_late: AtomicBool,
     /// Set once it was tried: perhaps a task is there already, so from then on those are looked for first.
     looks_first: AtomicBool,
 }
@@ -31,9 +33,11 @@ impl Create {
         tasks.sort_by_key(|task| task.id);
         tasks.dedup_by_key(|task| task.id);
         let claim = claim.filter(|claim| claim.can_run(&tasks));
+        let claim = claim.and_then(|claim| claim.before(&tasks).map(|before| (claim, before)));
         Self {
             tasks,
             claim,
+            is_late: AtomicBool::new(false),
             looks_first: AtomicBool::new(false),
         }
     }
@@ -46,7 +50,9 @@ impl Operation for Create {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         if tx.dialect.capabilities.returning {
-            return insert_returning(tx, &self.tasks, self.claim.as_ref()).await;
+            let claim = self.claim.as_ref();
+            let claim = claim.map(|(claim, before)| (claim, before.as_slice()));
+            return insert_returning(tx, &self.tasks, claim).await;
         }
         let begun = Instant::now();
         let there = if self.looks_first.swap(true, Ordering::Relaxed) {
@@ -60,11 +66,14 @@ impl Operation for Create {
             .filter(|task| !there.contains(&task.id))
             .collect();
         let taker = match &self.claim {
-            Some(claim) => Taker::find(tx, claim, &self.tasks).await?,
-            None => None,
+            Some((claim, before)) if !self.is_late.load(Ordering::Relaxed) => {
+                Taker::find(tx, claim, before).await?
+            }
+            _ => None,
         };
         insert(tx, &new, taker.as_ref()).await?;
         if taker.is_some() && is_too_late(begun) {
+            self.is_late.store(true, Ordering::Relaxed);
             return Err(Fault::moved());
         }
         let claimed = taker.map(|taker| taker.claimed(new.iter().copied()));
@@ -162,7 +171,7 @@ async fn insert_places(
 async fn insert_returning(
     tx: &mut Tx<'_>,
     tasks: &[NewTask],
-    claim: Option<&ClaimNew>,
+    claim: Option<(&ClaimNew, &[Reach])>,
 ) -> Result<(HashSet<TaskId>, Vec<Claimed>), Fault> {
     let mut columns = Columns::default();
     for new in tasks {
@@ -182,8 +191,8 @@ async fn insert_returning(
          select id,lane,n.at,usr,grp,kind,priority,options,parent,input from u, n \
          on conflict (id) do nothing returning id), ",
     );
-    if let Some(claim) = claim {
-        push_running(&mut sql, claim, tasks);
+    if let Some((claim, before)) = claim {
+        push_running(&mut sql, claim, before);
     }
     sql.push(
         "r as (insert into ~ready (lane,rank_no,ready_at,id,kind,status,attempt,failures,crashes,child) \
@@ -209,7 +218,7 @@ async fn insert_returning(
     let (mut new, mut taker) = (HashSet::new(), None);
     for mut row in tx.fetch(sql).await?.rows() {
         new.insert(TaskId(row.id()?));
-        if let Some(claim) = claim {
+        if let Some((claim, _)) = claim {
             let now = row.time()?;
             taker = row.flag()?.then_some(Taker { claim, now });
         }

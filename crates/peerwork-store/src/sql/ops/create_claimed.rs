@@ -18,17 +18,24 @@ pub(super) struct Taker<'a> {
 }
 
 impl<'a> Taker<'a> {
-    /// None: what is set has changed, the node is not alive, or somebody is before them in line.
+    /// None: what is set has changed, the node is not alive, or somebody is before them in line, in one of these ranges.
     pub async fn find(
         tx: &mut Tx<'_>,
         claim: &'a ClaimNew,
-        tasks: &[NewTask],
+        before: &[Reach],
     ) -> Result<Option<Self>, Fault> {
         let mut sql = select_claimant(tx, claim.node);
         sql.push(", case when 1 = 0");
-        for reach in claim.before(tasks) {
-            sql.push(" or exists (select 1 from ~ready r where ")
-                .within(reach)
+        // Few different texts, because each is prepared and kept: padded with the last one.
+        let padded = match before.len() {
+            0 => 0,
+            ranges => ranges.next_power_of_two(),
+        };
+        let last = before.last().into_iter().cycle();
+        for reach in before.iter().chain(last).take(padded).copied() {
+            sql.push(" or exists (select 1 from ~ready r where r.lane = ")
+                .bind(reach.lane)
+                .within_ranks(reach)
                 .push(" and ")
                 .ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
             sql.push(")");
@@ -81,9 +88,9 @@ impl<'a> Taker<'a> {
 
 /// Appends that the new tasks are claimed at once, if they may be: `c` says whether, `w` does it.
 ///
-/// Whether a setting may have changed meanwhile is looked at once the tasks are written, for that may wait for another transaction with
-/// the same ids: it is the last thing that does.
-pub(super) fn push_running(sql: &mut Sql, claim: &ClaimNew, tasks: &[NewTask]) {
+/// The version of what is set is as of the statement's beginning, and to write the tasks may wait for another transaction with the same ids. So
+/// the time is looked at once they are written: if a setting may have been changed and settled meanwhile, none is claimed.
+pub(super) fn push_running(sql: &mut Sql, claim: &ClaimNew, before: &[Reach]) {
     sql.push(
         "c as materialized (select (select count(*) from t) > 0 \
          and clock_timestamp() - statement_timestamp() < interval '1 millisecond' * ",
@@ -96,7 +103,6 @@ pub(super) fn push_running(sql: &mut Sql, claim: &ClaimNew, tasks: &[NewTask]) {
         .push(" and exists (select 1 from ~node where id = ")
         .bind(claim.node)
         .push(" and alive = 1) and not exists (select 1 from ");
-    let before = claim.before(tasks);
     let ranges = |of: fn(&Reach) -> i64| Value::ints(before.iter().map(of));
     sql.unnest_columns([
         Value::ids(before.iter().map(|reach| reach.lane.0)),

@@ -14,6 +14,7 @@ use crate::sql::ops::claim_within::TakeWithin;
 use crate::sql::tx::Tx;
 use crate::*;
 use peerwork_core::*;
+use std::time::Duration;
 use tokio::task::{JoinHandle, yield_now};
 use uuid::Uuid;
 
@@ -425,6 +426,58 @@ async fn a_kinds_turn_is_taken_before_all_others(database: Database) {
     stage.close([a, observer]).await;
 }
 
+/// It may have waited while a limit was set and settled.
+async fn a_create_that_has_waited_long_claims_nothing(database: Database) {
+    let stage = Stage::open(database).await;
+    let (mut a, mut observer) = (stage.claimer().await, stage.claimer().await);
+    let new = |n| NewTask {
+        group: name("arts"),
+        ..task(TaskId(Uuid::from_u128(n)))
+    };
+    a.run("begin").await;
+    let id = match database {
+        Database::MySql => "x'00000000000000000000000000000015'",
+        Database::Postgres | Database::Sqlite => "'00000000-0000-0000-0000-000000000015'",
+    };
+    let same = format!(
+        "insert into ~task (id, lane, created_at, usr, grp, kind, priority, options, input) \
+         select {id}, lane, created_at, usr, grp, kind, priority, options, input from ~task limit 1"
+    );
+    assert_eq!(a.change(&same).await, 1);
+    let claim = ClaimNew {
+        node: NODE,
+        run: RunId(Uuid::from_u128(801)),
+        kinds: vec![KindKey::new(&name("plain"))],
+        reaches: Vec::new(),
+        version: stage.version,
+    };
+    let (server_id, store) = (a.server_id, stage.fresh.store.clone());
+    let (tasks, early) = (vec![new(0x14), new(0x15)], claim.clone());
+    let waits = tokio::spawn(async move { store.create_and_claim(tasks, early).await });
+    while !observer.sees_blocking(server_id).await {
+        assert!(!waits.is_finished(), "it did not wait for the other one");
+        yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(SETTLE_MS * 3 / 4)).await; // fault: another transaction that takes long
+    a.run("rollback").await;
+    let (created, claimed) = waits.await.expect("it ends").expect("create");
+    assert_eq!((created, claimed.len()), (vec![Created::New; 2], 0));
+    let run = RunId(Uuid::from_u128(802));
+    let claim = ClaimNew { run, ..claim };
+    let bobs = NewTask {
+        user: name("bob"),
+        ..new(0x16)
+    };
+    let (_, claimed) = stage
+        .fresh
+        .store
+        .create_and_claim(vec![bobs], claim)
+        .await
+        .expect("create");
+    assert_eq!(claimed.len(), 1, "one that has not waited");
+    stage.close([a, observer]).await;
+}
+
 impl Stage {
     async fn close<const N: usize>(self, claimers: [Claimer; N]) {
         for claimer in claimers {
@@ -453,6 +506,7 @@ on! {
         a_lane_in_which_others_claim_is_passed_over
         a_claim_that_is_left_without_a_lane_waits_for_its_first
         a_kinds_turn_is_taken_before_all_others
+        a_create_that_has_waited_long_claims_nothing
     }
     mariadb MySql {
         a_lock_and_a_count_in_one_statement_exceed_a_limit
@@ -461,5 +515,6 @@ on! {
         a_lane_in_which_others_claim_is_passed_over
         a_claim_that_is_left_without_a_lane_waits_for_its_first
         a_kinds_turn_is_taken_before_all_others
+        a_create_that_has_waited_long_claims_nothing
     }
 }
