@@ -330,11 +330,7 @@ pub(super) fn begin(
     at_once: bool,
 ) -> Got {
     let got = claimed.len();
-    core.slots(work)
-        .credits
-        .lock()
-        .expect("no panic under the lock")
-        .claimed(got);
+    core.slots(work).credits().claimed(got);
     if claimed.is_empty() {
         core.claim_is_over(run);
         return Got::Nothing;

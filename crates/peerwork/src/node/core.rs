@@ -101,6 +101,11 @@ pub(crate) enum Turn {
 }
 
 impl Slots {
+    /// What may be claimed for them.
+    pub fn credits(&self) -> MutexGuard<'_, Credits> {
+        self.credits.lock().expect("no panic under the lock")
+    }
+
     /// Takes a place in line now, so that slots go to tasks in the order in which these were claimed, not in that in
     /// which the runtime happens to start their runs.
     pub fn line_up(&self) -> Turn {
@@ -122,7 +127,7 @@ impl Slots {
 
     /// Takes credits for tasks that will need a slot at once, if there are so many.
     pub fn take(&self, tasks: usize) -> bool {
-        let mut credits = self.credits.lock().expect("no panic under the lock");
+        let mut credits = self.credits();
         let is_enough = credits.free_slots() >= tasks;
         if is_enough {
             credits.claimed(tasks);
@@ -132,7 +137,7 @@ impl Slots {
 
     /// Puts credits back for which nothing was claimed.
     pub fn put_back(&self, tasks: usize) {
-        let mut credits = self.credits.lock().expect("no panic under the lock");
+        let mut credits = self.credits();
         credits.not_claimed(tasks);
     }
 }
@@ -197,22 +202,14 @@ impl Core {
 
     /// Tasks that may be claimed now.
     pub fn credit(&self, work: Work) -> usize {
-        let mut credits = self
-            .slots(work)
-            .credits
-            .lock()
-            .expect("no panic under the lock");
+        let mut credits = self.slots(work).credits();
         credits.roll(self.client.env.now());
         credits.free()
     }
 
     /// Tasks that may be claimed now of what is never read ahead.
     pub fn free_slots(&self, work: Work) -> usize {
-        let credits = &self.slots(work).credits;
-        credits
-            .lock()
-            .expect("no panic under the lock")
-            .free_slots()
+        self.slots(work).credits().free_slots()
     }
 
     /// Waits until a save is durable, as long as the lease lasts.
@@ -421,11 +418,7 @@ impl Core {
             self.makes_room(&held);
         }
         let now = self.client.env.now();
-        let mut credits = self
-            .slots(work)
-            .credits
-            .lock()
-            .expect("no panic under the lock");
+        let mut credits = self.slots(work).credits();
         if started {
             credits.ended(1, now);
         } else {

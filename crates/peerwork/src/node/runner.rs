@@ -83,9 +83,7 @@ pub(super) async fn give_back(core: Arc<Core>, entry: Option<Arc<Entry>>, claime
     core.end(end).await;
     let now = core.client.env.now();
     core.slots(claimed.task.status.work())
-        .credits
-        .lock()
-        .expect("no panic under the lock")
+        .credits()
         .ended(1, now);
     core.chooser.let_go(facts.lane);
 }
