@@ -59,7 +59,7 @@ static ENTRIES: [Entry; 8] = [
         name: OURS,
         version: "this checkout",
         source: Source::Rust("contender-peerwork"),
-        unfinished: "(select id from peerwork_ready union all select id from peerwork_running \
+        unfinished: "(select id from peerwork_ready union all select id from peerwork_running union all select run_id from peerwork_batch \
                      union all select id from peerwork_parked) waiting",
         kept: Some("peerwork_done"),
         ..PLAIN

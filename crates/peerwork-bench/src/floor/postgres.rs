@@ -1,4 +1,4 @@
-//! PostgreSQL: a claim is one statement, and so is a finish.
+//! PostgreSQL: a claim is one statement that writes one row for all that it takes, and a finish another.
 
 use super::{OUTPUT, Pipeline, Scope, Taken};
 use crate::raw;
@@ -15,20 +15,20 @@ const CLAIM: &str = "with n as materialized (select (extract(epoch from clock_ti
      and exists (select 1 from ~node where id = $3 and alive = 1) \
      order by r.rank_no, r.ready_at, r.id limit $2 for update skip locked)) \
      returning id, lane, rank_no, kind, status, ready_at, attempt, failures, crashes, child), \
-     w as (insert into ~running (id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, ready_at, \
-     started_at, child) select d.id, $4, $3, d.lane, d.kind, (d.rank_no - 131072)::smallint, 5, d.attempt + 1, \
-     d.failures, d.crashes, d.ready_at, n.at, d.child from d, n) \
+     w as (insert into ~batch (run_id, node, started_at, open, ids, lanes, kinds, ready_ats) select $4, $3, n.at, count(*), \
+     array_agg(d.id), array_agg(d.lane), array_agg(d.kind), array_agg(d.ready_at) from d, n group by n.at) \
      select t.id, t.input, t.lane, t.created_at, t.usr, t.grp, t.kind, t.priority, t.options, t.parent, \
      d.status, d.ready_at, d.attempt + 1 as attempt, d.failures, d.crashes, d.rank_no, n.at \
      from n, d cross join lateral (select * from ~task t where t.id = d.id limit 1) t";
 
+/// A batch that is there says that nothing has happened to its tasks but their ends.
 const FINISH: &str = "with n as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as at), \
-     k as materialized (select r.place, u.output from unnest($1::uuid[], $2::uuid[], $3::bytea[]) u(id, run_id, output) \
-     cross join lateral (select r.ctid as place from ~running r where r.id = u.id and r.run_id = u.run_id \
-     and r.status in (5,6) and r.child = 0 for update) r), \
-     d as (delete from ~running r using k where r.ctid = k.place returning r.*, k.output) \
+     b as materialized (select run_id, node, started_at, open from ~batch where run_id = $1 for update), \
+     e as (delete from ~batch x using b where x.run_id = b.run_id and b.open <= $2), \
+     l as (update ~batch x set open = b.open - $2 from b where x.run_id = b.run_id and b.open > $2) \
      insert into ~done (id, status, run_id, node, started_at, finished_at, ready_at, attempt, failures, crashes, output) \
-     select id, 14, run_id, node, started_at, n.at, ready_at, attempt, failures, crashes, output from d, n";
+     select u.id, 14, b.run_id, b.node, b.started_at, n.at, u.ready_at, 1, 0, 0, u.output \
+     from unnest($3::uuid[], $4::bigint[], $5::bytea[]) u(id, ready_at, output), b, n";
 
 pub struct Connection {
     link: PgConnection,
@@ -89,10 +89,14 @@ impl Pipeline for Connection {
     }
 
     async fn finish(&mut self, taken: &[Taken]) -> anyhow::Result<()> {
-        let column = |id: fn(&Taken) -> Uuid| taken.iter().map(id).collect::<Vec<_>>();
+        let Some(first) = taken.first() else {
+            return Ok(());
+        };
         let done = sqlx::query(AssertSqlSafe(self.finish.clone()))
-            .bind(column(|taken| taken.id))
-            .bind(column(|taken| taken.run))
+            .bind(first.run)
+            .bind(taken.len() as i64)
+            .bind(taken.iter().map(|taken| taken.id).collect::<Vec<_>>())
+            .bind(taken.iter().map(|taken| taken.ready_at).collect::<Vec<_>>())
             .bind(vec![OUTPUT; taken.len()])
             .execute(&mut self.link)
             .await?;

@@ -1,6 +1,7 @@
 //! How a [`SqlStore`] comes to its connections.
 
 use super::SqlStore;
+use super::batch::Batches;
 use super::dialect::Dialect;
 use super::engine::Engine;
 use super::fault::{Fault, FaultSort};
@@ -127,6 +128,7 @@ impl SqlStore {
             dialect: self.engine.dialect.clone(),
             file: self.engine.file.clone(),
             origin: Some(Origin::random()),
+            batches: Batches::new(self.engine.dialect.batch_min),
         };
         Self {
             engine: Arc::new(engine),
@@ -147,12 +149,14 @@ impl SqlStore {
             Pool::MySql(_) => None,
         };
         let dialect = Arc::new(Dialect::new(database, &settings));
+        let batches = Batches::new(dialect.batch_min);
         Ok(Self {
             engine: Arc::new(Engine {
                 connections: Arc::new(connections),
                 dialect,
                 file,
                 origin: None,
+                batches,
             }),
         })
     }

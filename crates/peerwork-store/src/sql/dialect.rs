@@ -3,6 +3,7 @@
 //! Text is made of constants only; whatever a user hands in is a parameter. In the constants `~` stands for the
 //! tables' prefix.
 
+use super::batch;
 use super::fault::Fault;
 use super::settings::{Capabilities, Clock, Database, Isolation, Settings};
 use super::value::{Sort, Value};
@@ -23,6 +24,8 @@ pub(crate) struct Dialect {
     /// The length of the schema in it, with its quotes and its dot.
     schema_len: usize,
     pub clock: Clock,
+    /// From how many tasks on a claim is kept as a batch.
+    pub batch_min: Option<usize>,
     #[cfg(feature = "failpoints")]
     pub failpoints: Option<super::failpoints::Failpoints>,
 }
@@ -62,6 +65,7 @@ impl Dialect {
             tables,
             schema_len,
             clock: settings.clock.clone(),
+            batch_min: settings.batch_min,
             #[cfg(feature = "failpoints")]
             failpoints: settings.failpoints.clone(),
         }
@@ -436,6 +440,19 @@ impl Sql {
             }
         }
         self.push(")")
+    }
+
+    /// For which database it is.
+    pub(crate) fn database(&self) -> Database {
+        self.dialect.database
+    }
+
+    /// Appends what is held as `r`, with the columns of `running`, for who only reads it: on PostgreSQL not all of it has rows there.
+    pub(crate) fn held(&mut self) -> &mut Self {
+        self.push_on(Database::Postgres, batch::HELD)
+            .push_on(Database::Sqlite, "~running")
+            .push_on(Database::MySql, "~running")
+            .push(" r")
     }
 
     pub(crate) fn for_update(&mut self) -> &mut Self {

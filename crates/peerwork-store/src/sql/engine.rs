@@ -3,6 +3,7 @@
 //! Invariants: a database future is never dropped by a caller (it runs in a spawned task to its end); a call never
 //! needs two connections; on SQLite at most one transaction of this process writes a file at any time.
 
+use super::batch::Batches;
 use super::dialect::Dialect;
 use super::fault::{Fault, FaultSort};
 use super::file::SharedFile;
@@ -43,6 +44,8 @@ pub(crate) struct Engine {
     pub file: Option<Arc<SharedFile>>,
     /// Whose hints it passes over as its own.
     pub origin: Option<Origin>,
+    /// What it has claimed in batches.
+    pub batches: Batches,
 }
 
 impl Engine {

@@ -13,6 +13,7 @@
 //! (`peerwork`).
 
 use super::SqlStore;
+use super::batch::Batches;
 use super::connect::{commit_pool, idle_limit};
 use super::dialect::Dialect;
 use super::engine::{Engine, Operation};
@@ -120,6 +121,7 @@ impl SqlStore {
             dialect: self.engine.dialect.clone(),
             file: self.engine.file.clone(),
             origin: None,
+            batches: Batches::new(None),
         };
         Committer {
             engine: Arc::new(engine),

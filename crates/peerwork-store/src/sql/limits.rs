@@ -4,15 +4,17 @@
 //! where a lock and a count are one statement, the count is of before the lock was had; and where a lock is no write, a transaction
 //! at REPEATABLE READ goes on counting what was there before. Both let two claimers exceed a limit.
 
+use super::batch;
 use super::dialect::Sql;
 use super::fault::Fault;
-use super::rows::{lock_in, readable};
+use super::lock::lock_running;
+use super::rows::readable;
 use super::settings::Database;
 use super::tx::Tx;
 use super::value::{Row, Value};
 use peerwork_core::{
-    BATCH_MAX, KindKey, LaneId, Place, Scope, ScopeKey, ScopeSort, Setting, Status, TaskId,
-    Timestamp, Work,
+    BATCH_MAX, KindKey, LaneId, Scope, ScopeKey, ScopeSort, Setting, Status, TaskId, Timestamp,
+    Work,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
@@ -319,6 +321,8 @@ pub(crate) async fn fill(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), Fault> {
     let Some(column) = column(scope.sort()) else {
         return Ok(());
     };
+    // What is in batches was claimed under no limit.
+    batch::unfold_all(tx).await?;
     let (first, second) = scope.names();
     let mut after = Uuid::nil();
     loop {
@@ -357,7 +361,7 @@ pub(crate) async fn fill(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), Fault> {
         let mut ids: Vec<_> = lanes.keys().copied().collect();
         ids.sort_unstable();
         // It may have been moved, or have ended, before it was locked.
-        let locked = lock_in(tx, Place::Running, ids).await?;
+        let locked = lock_running(tx, ids).await?;
         let there = locked.iter().filter(|row| lanes[&row.id] == row.lane);
         let ids: Vec<_> = there.map(|row| row.id.0).collect();
         if !ids.is_empty() {

@@ -5,6 +5,7 @@
 //! ops/          what is done: lock rows, ask `decide`, write the moves
 //! limits.rs     turns and counts under limits             queue.rs     a queue in a table of its own
 //! moves.rs      rows between ready, running, parked and done; the only code that moves a task
+//! batch.rs      a large claim as one row                lock.rs      rows of tasks, wherever they are
 //! engine.rs     a connection, a transaction, another try after a conflict, in a task of its own
 //! tx.rs         statements, bulk inserts, the time      dialect.rs   what the databases spell differently
 //! link.rs       the seam to a driver                    sqlite.rs, postgres.rs, mysql.rs   behind it
@@ -16,6 +17,7 @@
 //! Every operation that changes a status locks the task's row, decides in Rust, and writes what was decided, in one
 //! transaction. No decision is in SQL.
 
+mod batch;
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))] // without SQLite nobody makes one
 mod bell;
 mod connect;
@@ -30,6 +32,7 @@ mod file;
 mod hints;
 mod limits;
 mod link;
+mod lock;
 mod moves;
 #[cfg(feature = "mysql")]
 mod mysql;

@@ -6,8 +6,8 @@ use super::link::Link;
 use super::value::{Cell, Rows, Value};
 use async_trait::async_trait;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
-use sqlx::{Arguments, AssertSqlSafe, Column, Decode, Row, TypeInfo, ValueRef};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, Column, Row, TypeInfo};
 use uuid::Uuid;
 
 #[async_trait]
@@ -72,40 +72,87 @@ enum Kind {
     Text,
 }
 
+impl Kind {
+    /// That of a type's name.
+    fn of(name: &str) -> Self {
+        match name {
+            "INT2" | "INT4" | "INT8" => Self::Int,
+            "BOOL" => Self::Bool,
+            "UUID" => Self::Id,
+            "BYTEA" => Self::Bytes,
+            _ => Self::Text,
+        }
+    }
+
+    /// A value as it is sent, in binary.
+    fn decode(self, bytes: &[u8]) -> Option<Cell> {
+        Some(match self {
+            Self::Int => Cell::Int(match *bytes {
+                [a, b] => i16::from_be_bytes([a, b]).into(),
+                [a, b, c, d] => i32::from_be_bytes([a, b, c, d]).into(),
+                _ => i64::from_be_bytes(bytes.try_into().ok()?),
+            }),
+            Self::Bool => Cell::Int((*bytes.first()? != 0).into()),
+            Self::Id => Cell::Id(Uuid::from_slice(bytes).ok()?),
+            Self::Bytes => Cell::Bytes(bytes.to_vec()),
+            Self::Text => Cell::Text(str::from_utf8(bytes).ok()?.to_owned()),
+        })
+    }
+
+    /// The values of an array of one dimension: numbers of dimensions, whether there is a NULL, the type of the values, how many there
+    /// are, the first one's place; then each with its length before it, that of NULL below zero.
+    fn decode_array(self, mut bytes: &[u8]) -> Option<Vec<Cell>> {
+        let number =
+            |bytes: &mut &[u8]| Some(i32::from_be_bytes(*bytes.split_off(..4)?.as_array()?));
+        let dimensions = number(&mut bytes)?;
+        bytes.split_off(..8)?;
+        if dimensions == 0 {
+            return Some(Vec::new());
+        }
+        let length = usize::try_from(number(&mut bytes)?).ok()?;
+        bytes.split_off(..4)?;
+        let mut cells = Vec::with_capacity(length.min(bytes.len() / 4));
+        for _ in 0..length {
+            cells.push(match usize::try_from(number(&mut bytes)?) {
+                Ok(length) => self.decode(bytes.split_off(..length)?)?,
+                Err(_) => Cell::Null,
+            });
+        }
+        (dimensions == 1).then_some(cells)
+    }
+}
+
 fn decode(rows: &[PgRow]) -> Result<Rows, Fault> {
     let Some(first) = rows.first() else {
         return Ok(Rows::default());
     };
     // The types of all rows are those of the first: looked up once, not for every value.
-    let kinds: Vec<Kind> = first
+    let kinds: Vec<(Kind, bool)> = first
         .columns()
         .iter()
-        .map(|column| match column.type_info().name() {
-            "INT2" | "INT4" | "INT8" => Kind::Int,
-            "BOOL" => Kind::Bool,
-            "UUID" => Kind::Id,
-            "BYTEA" => Kind::Bytes,
-            _ => Kind::Text,
+        .map(|column| {
+            let name = column.type_info().name();
+            match name.strip_suffix("[]") {
+                Some(of) => (Kind::of(of), true),
+                None => (Kind::of(name), false),
+            }
         })
         .collect();
     let mut cells = Vec::with_capacity(rows.len() * kinds.len());
     for row in rows {
-        for (column, kind) in kinds.iter().enumerate() {
+        for (column, (kind, is_array)) in kinds.iter().enumerate() {
             let value = row.try_get_raw(column).map_err(sort)?;
-            cells.push(if value.is_null() {
-                Cell::Null
-            } else {
-                let cell = match kind {
-                    Kind::Int => <i64 as Decode<Postgres>>::decode(value).map(Cell::Int),
-                    Kind::Bool => {
-                        <bool as Decode<Postgres>>::decode(value).map(|b| Cell::Int(b.into()))
-                    }
-                    Kind::Id => <Uuid as Decode<Postgres>>::decode(value).map(Cell::Id),
-                    Kind::Bytes => <Vec<u8> as Decode<Postgres>>::decode(value).map(Cell::Bytes),
-                    Kind::Text => <String as Decode<Postgres>>::decode(value).map(Cell::Text),
-                };
-                cell.map_err(|error| Fault::broken(error.to_string()))?
-            });
+            let Ok(bytes) = value.as_bytes() else {
+                cells.push(Cell::Null);
+                continue;
+            };
+            let cell = match is_array {
+                true => kind.decode_array(bytes).map(Cell::List),
+                false => kind.decode(bytes),
+            };
+            cells.push(cell.ok_or_else(|| {
+                Fault::broken(format!("column {} is not what its type says", column + 1))
+            })?);
         }
     }
     Ok(Rows::new(kinds.len(), cells))

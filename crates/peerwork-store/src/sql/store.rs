@@ -1,6 +1,7 @@
 //! The contract, kept with operations: what is asked is checked here, what is done is in `ops`.
 
 use super::SqlStore;
+use super::batch::Unfold;
 use super::engine::{Operation, spawned};
 use super::fault::Fault;
 use super::hints::{self, Notify, Said};
@@ -30,6 +31,7 @@ use peerwork_core::{
     PAGE_MAX, PAYLOAD_BYTES_MAX, Pulse, Reach, Rules, RunId, Scope, ScopeKey, SettingChange,
     Status, TaskId, Timestamp,
 };
+use std::time::Instant;
 
 pub(super) fn check_batch<T>(operation: &str, items: &[T]) -> Result<()> {
     if items.len() <= BATCH_MAX {
@@ -277,6 +279,11 @@ impl Store for SqlStore {
     }
 
     async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance> {
+        let runs = self.engine.batches.old(Instant::now());
+        if !runs.is_empty() {
+            self.engine.write(Unfold { runs: runs.clone() }).await?;
+            self.engine.batches.unfolded(&runs);
+        }
         self.engine.read(Look { node, width, depth }).await
     }
 

@@ -113,6 +113,9 @@ pub(crate) enum Cell {
     /// MariaDB's texts are bytes.
     #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
     Text(String),
+    /// An array: PostgreSQL only.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    List(Vec<Cell>),
 }
 
 /// The rows that a statement answered with, in one piece.
@@ -124,6 +127,19 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn new(width: usize, cells: Vec<Cell>) -> Self {
+        Self { width, cells }
+    }
+
+    /// The rows of which these are the columns, all of one length.
+    pub(crate) fn of_columns(columns: Vec<Vec<Cell>>) -> Self {
+        let width = columns.len();
+        let height = columns.first().map_or(0, Vec::len);
+        let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+        let mut cells = Vec::with_capacity(width * height);
+        for _ in 0..height {
+            let row = columns.iter_mut().map(|column| column.next());
+            cells.extend(row.map(|cell| cell.unwrap_or(Cell::Null)));
+        }
         Self { width, cells }
     }
 
@@ -168,6 +184,7 @@ impl Row<'_> {
             Cell::Id(_) => "an id",
             Cell::Bytes(_) => "bytes",
             Cell::Text(_) => "text",
+            Cell::List(_) => "an array",
         };
         Fault::broken(format!(
             "column {} is {found} where {expected} was expected",
@@ -223,6 +240,15 @@ impl Row<'_> {
                 Err(error) => Err(self.wrong(&Cell::Bytes(error.into_bytes()), "UTF-8 text")),
             },
             other => Err(self.wrong(&other, "text")),
+        }
+    }
+
+    /// An array's values; of NULL none.
+    pub(crate) fn list(&mut self) -> Result<Vec<Cell>, Fault> {
+        match self.next()? {
+            Cell::Null => Ok(Vec::new()),
+            Cell::List(cells) => Ok(cells),
+            other => Err(self.wrong(&other, "an array")),
         }
     }
 

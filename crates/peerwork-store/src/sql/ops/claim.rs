@@ -1,11 +1,12 @@
-//! Claiming: ready rows of the granted lanes become running ones, and what their handlers need is read: on PostgreSQL in one
-//! statement, on SQLite [by ranges](super::claim_ranges), elsewhere some [lanes at a time](super::lanes_at_once), and after the
+//! Claiming: ready rows of the granted lanes become running ones, and what their handlers need is read: on PostgreSQL
+//! [in one statement](super::claim_at_once), on SQLite [by ranges](super::claim_ranges), elsewhere some [lanes at a time](super::lanes_at_once), and after the
 //! transaction.
 
+use super::claim_at_once::TakeAtOnce;
 use super::claim_ranges::TakeByRange;
 use super::claim_read::{HeldBy, load, with_checkpoints};
 use super::lanes_at_once;
-use crate::sql::dialect::{Dialect, ID_HEX, Sql};
+use crate::sql::dialect::{ID_HEX, Sql};
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::{Fault, FaultSort};
 use crate::sql::limits::CountedUnder;
@@ -13,7 +14,7 @@ use crate::sql::moves::{self, Move};
 use crate::sql::rows::{Placed, RUNNING, TaskRow, by_id, push_selected, read, readable};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
-use crate::sql::value::{Row, Value, ids_json};
+use crate::sql::value::{Row, ids_json};
 use crate::{Claim, ClaimAnswer, Claimed};
 use peerwork_core::{
     BATCH_MAX, Event, NodeId, Place, Rank, Rules, RunId, SETTLE_MS, Status, Task, Timestamp,
@@ -33,9 +34,10 @@ impl Take {
         Self { claim }
     }
 
-    /// The same in one statement.
-    pub(crate) fn at_once(self) -> TakeAtOnce {
-        TakeAtOnce { claim: self.claim }
+    /// The same in one statement, as a batch from so many tasks on.
+    pub(crate) fn at_once(self, batch_min: usize) -> TakeAtOnce {
+        let claim = self.claim;
+        TakeAtOnce { claim, batch_min }
     }
 
     /// The same where nobody else writes.
@@ -143,13 +145,33 @@ pub(super) async fn insert_running_under(
 ) -> Result<Sql, Fault> {
     let now = tx.now().await?;
     let mut sql = tx.sql("insert into ~running (");
-    for (i, column) in RUNNING.columns.iter().enumerate() {
-        sql.push(if i > 0 { "," } else { "" }).push(column.0);
-    }
+    push_running_columns(&mut sql);
     if under.is_some() {
         CountedUnder::push_columns(&mut sql);
     }
-    sql.push(") select r.id, ").bind(claim.run);
+    sql.push(") ");
+    push_running_values(&mut sql, claim, |sql| sql.bind(now));
+    if let Some(under) = under {
+        under.push_values(tx, &mut sql);
+    }
+    sql.push(" from ");
+    Ok(sql)
+}
+
+/// Appends the names of the columns of `running` that a claim writes.
+pub(super) fn push_running_columns(sql: &mut Sql) {
+    for (i, column) in RUNNING.columns.iter().enumerate() {
+        sql.push(if i > 0 { "," } else { "" }).push(column.0);
+    }
+}
+
+/// Appends `select` and their values for a claimed row `r` of `ready`, in that order.
+pub(super) fn push_running_values(
+    sql: &mut Sql,
+    claim: &Claim,
+    now: impl FnOnce(&mut Sql) -> &mut Sql,
+) {
+    sql.push("select r.id, ").bind(claim.run);
     sql.push(", ")
         .bind(claim.node)
         .push(", case when r.status in (");
@@ -163,14 +185,9 @@ pub(super) async fn insert_running_under(
         sql.push(" then ").number(Rank::new(from, 0).0);
     }
     sql.push(" end, case r.status");
-    push_claimed_statuses(&mut sql);
+    push_claimed_statuses(sql);
     sql.push(" end, r.attempt + 1, r.failures, r.crashes, r.ready_at, ");
-    sql.bind(now).push(", r.child");
-    if let Some(under) = under {
-        under.push_values(tx, &mut sql);
-    }
-    sql.push(" from ");
-    Ok(sql)
+    now(sql).push(", r.child");
 }
 
 pub(super) const READY: &str = "a task that is to be claimed";
@@ -259,101 +276,6 @@ async fn find(tx: &mut Tx<'_>, claim: &Claim, begun: Instant) -> Result<Vec<Plac
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.
-///
-/// The rows are deleted by their places after they were locked, and written again elsewhere. What [`decide`] makes of them is decided
-/// beforehand, for each status: see [`claimed_as`].
-pub(crate) struct TakeAtOnce {
-    claim: Claim,
-}
-
-impl Operation for TakeAtOnce {
-    const NAME: &'static str = Take::NAME;
-    /// None: it was decided on other settings.
-    type Answer = Option<Vec<Claimed>>;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
-        let claim = &self.claim;
-        let lanes = claim.grants.iter().map(|grant| grant.lane.0);
-        let tasks = claim.grants.iter().map(|grant| grant.tasks as i64);
-        let mut sql = tx.sql("with n as materialized (select ");
-        sql.now()
-            .push(" as at, coalesce((")
-            .push(VERSION)
-            .push("), 0) as version), c as materialized (select c.* from unnest(");
-        sql.bind(Value::ids(lanes)).push("::uuid[], ");
-        sql.bind(Value::ints(tasks));
-        // The ranges are looked up by their places in arrays, which takes no time however many lanes there are.
-        let ranges = Ranges::of(claim);
-        sql.push("::bigint[], ").bind(Value::ints(ranges.firsts));
-        sql.push("::bigint[], ").bind(Value::ints(ranges.lasts));
-        sql.push(
-            "::bigint[]) g(lane, tasks, first, last) cross join lateral (select r.place \
-             from generate_series(g.first::int, g.last::int) i cross join lateral (select r.ctid as place \
-             from ~ready r where r.lane = g.lane and (r.rank_no, r.ready_at) >= ((",
-        );
-        sql.bind(Value::ints(ranges.ranks))
-            .push("::bigint[])[i], (");
-        sql.bind(Value::ints(ranges.sinces))
-            .push("::bigint[])[i]) and r.rank_no < (");
-        sql.bind(Value::ints(ranges.untils))
-            .push("::bigint[])[i] and ");
-        sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
-        let statuses = claimed_as();
-        sql.push(" and r.status in (")
-            .numbers(statuses.iter().map(|(from, _)| from.code()))
-            .push(")")
-            .push(ORDER)
-            .push("g.tasks")
-            .for_update_skip_locked()
-            .push(") r limit g.tasks) c where exists (select 1 from ~node where id = ");
-        // Rows are locked one by one as they are asked for: none is locked beyond a batch.
-        sql.bind(claim.node)
-            .push(" and alive = 1) and (select version from n) = ")
-            .bind(claim.version)
-            .push(" limit ")
-            .bind(BATCH_MAX);
-        // Without its limit the look-up of the tasks would become a join, and on tables that seem empty read all of them.
-        sql.push(
-            "), d as (delete from ~ready r using c where r.ctid = c.place \
-             returning r.id, r.status, r.ready_at, r.attempt, r.failures, r.crashes, r.kind, r.child), \
-             t as materialized (select d.status as was, d.ready_at, d.attempt, d.failures, d.crashes, \
-             d.kind as kind_key, d.child, t.* from d cross join lateral (select * from ~task t where t.id = d.id limit 1) t), \
-             w as (insert into ~running (id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, \
-             ready_at, started_at, child) select t.id, ",
-        );
-        sql.bind(claim.run)
-            .push("::uuid, ")
-            .bind(claim.node)
-            .push("::uuid, t.lane, t.kind_key, t.priority, case t.was");
-        push_claimed_statuses(&mut sql);
-        sql.push(" end, t.attempt + 1, t.failures, t.crashes, t.ready_at, n.at, t.child from t, n) select n.version, t.id, ")
-            .push(TaskRow::COLUMNS)
-            .push(", t.input, t.was, t.ready_at, t.attempt, t.failures, t.crashes, n.at from n left join t on true");
-        let mut claimed = Vec::new();
-        for mut row in tx.fetch(sql).await?.rows() {
-            if !claim.is_of(row.int()?) {
-                return Ok(None);
-            }
-            if row.opt_id()?.is_some() {
-                claimed.extend(readable(READY, self.read(&mut row)));
-            }
-        }
-        sort(claim, &mut claimed);
-        Ok(Some(claimed))
-    }
-
-    fn is_one_statement(&self, _: &Dialect) -> bool {
-        true
-    }
-}
-
-impl TakeAtOnce {
-    fn read(&self, row: &mut Row<'_>) -> Result<Claimed, Fault> {
-        read_claimed(row, self.claim.run, Row::time)
-    }
-}
-
 /// Reads [`TaskRow::COLUMNS`], the input, and what a row of `ready` tells of its task: status, ready time, counters.
 pub(super) fn read_claimed<'a>(
     row: &mut Row<'a>,
@@ -383,33 +305,6 @@ pub(super) fn sort(claim: &Claim, claimed: &mut [Claimed]) {
     let places = claim.grants.iter().enumerate();
     let places: HashMap<_, _> = places.map(|(place, grant)| (grant.lane, place)).collect();
     claimed.sort_by_cached_key(|c| (places.get(&c.lane), c.rank, c.task.ready_at, c.id));
-}
-
-/// The ranges of all granted lanes, one after the other, and which of them belong to which grant.
-#[derive(Default)]
-struct Ranges {
-    /// Of each grant the first and the last of its ranges, counted from 1.
-    firsts: Vec<i64>,
-    lasts: Vec<i64>,
-    ranks: Vec<i64>,
-    sinces: Vec<i64>,
-    untils: Vec<i64>,
-}
-
-impl Ranges {
-    fn of(claim: &Claim) -> Self {
-        let mut ranges = Self::default();
-        for grant in &claim.grants {
-            ranges.firsts.push(ranges.ranks.len() as i64 + 1);
-            for reach in claim.reaches_of(grant.lane) {
-                ranges.ranks.push(reach.rank.0.into());
-                ranges.sinces.push(reach.since.0);
-                ranges.untils.push(reach.until.0.into());
-            }
-            ranges.lasts.push(ranges.ranks.len() as i64);
-        }
-        ranges
-    }
 }
 
 /// What a claim makes of each status; it counts the attempt, and changes nothing else that `ready` or `running` keep.
@@ -445,8 +340,12 @@ pub(super) fn push_claimed_statuses(sql: &mut Sql) {
 pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<ClaimAnswer, Fault> {
     let held_by = HeldBy::of(&take.claim);
     let taken = if engine.dialect.is_at_once() {
-        let claimed = engine.write_here(&take.at_once()).await;
-        claimed.map(|claimed| claimed.map(Taken::Loaded))
+        let take = take.at_once(engine.batches.tasks_min(Instant::now()));
+        let taken = engine.write_here(&take).await;
+        taken.map(|taken| {
+            let claimed = note_batch(engine, &take.claim, taken?);
+            Some(Taken::Loaded(claimed))
+        })
     } else if engine.dialect.writes_alone() {
         let claimed = engine.write_here(&take.by_range()).await;
         claimed.map(|claimed| claimed.map(Taken::Loaded))
@@ -469,6 +368,16 @@ pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<ClaimAnswer, Fa
     };
     let claimed = with_checkpoints(engine, claimed).await?;
     Ok(ClaimAnswer::of(claimed))
+}
+
+/// Notes what a claim has put into a batch, and puts all of it in order.
+fn note_batch(engine: &Engine, claim: &Claim, taken: Vec<(Claimed, bool)>) -> Vec<Claimed> {
+    let in_batch = taken.iter().filter(|(_, is_in_batch)| *is_in_batch);
+    let in_batch = in_batch.map(|(claimed, _)| (claimed.id, claimed.task.ready_at));
+    engine.batches.add(claim.run, in_batch);
+    let mut claimed: Vec<_> = taken.into_iter().map(|(claimed, _)| claimed).collect();
+    sort(claim, &mut claimed);
+    claimed
 }
 
 /// What a claim took, with or without what handlers need.

@@ -2,7 +2,7 @@
 
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::Fault;
-use crate::sql::rows::{Placed, TaskRow, read, select};
+use crate::sql::rows::{Placed, TaskRow, read, select_held};
 use crate::sql::tx::Tx;
 use crate::{Claim, Claimed};
 use peerwork_core::{NodeId, Place, Rank, RunId, Status, TaskId};
@@ -29,7 +29,7 @@ impl Operation for HeldBy {
     type Answer = Vec<(Rank, Placed)>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(Rank, Placed)>, Fault> {
-        let mut sql = select(tx, Place::Running);
+        let mut sql = select_held(tx);
         sql.push(" where node = ")
             .bind(self.node)
             .push(" and run_id = ")

@@ -2,6 +2,7 @@
 //!
 //! *Not here:* the transaction itself (`sql/fenced.rs`); what is recorded in it beside the fence (`save.rs`, `end.rs`).
 
+use crate::sql::batch;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::by_id;
@@ -23,6 +24,17 @@ pub(crate) struct Fence {
 ///
 /// False: the run does not hold the task any more.
 pub(crate) async fn pass(tx: &mut Tx<'_>, fence: Fence) -> Result<bool, Fault> {
+    if count(tx, fence).await? {
+        return Ok(true);
+    }
+    if !batch::are_kept(tx) {
+        return Ok(false);
+    }
+    batch::unfold_with(tx, &[fence.id]).await?;
+    count(tx, fence).await
+}
+
+async fn count(tx: &mut Tx<'_>, fence: Fence) -> Result<bool, Fault> {
     let mut sql = tx.sql("update ~running");
     sql.push_on(Database::MySql, by_id(Place::Running))
         .push(" set commits = commits + 1 where id = ")
@@ -54,12 +66,9 @@ pub(crate) struct ReadStanding {
     pub run: RunId,
 }
 
-impl Operation for ReadStanding {
-    const NAME: &'static str = "read a commit back";
-    type Answer = Standing;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Standing, Fault> {
-        // Under a lock: a commit whose connection is gone may still be on its way to the disk.
+impl ReadStanding {
+    /// Under a lock: a commit whose connection is gone may still be on its way to the disk.
+    async fn commits(&self, tx: &mut Tx<'_>) -> Result<Option<u64>, Fault> {
         let mut sql = tx.sql("select commits from ~running");
         sql.push_on(Database::MySql, by_id(Place::Running))
             .push(" where id = ")
@@ -67,8 +76,23 @@ impl Operation for ReadStanding {
             .push(" and run_id = ")
             .bind(self.run)
             .for_update();
-        if let Some(mut row) = tx.fetch(sql).await?.first() {
-            let commits = u64::try_from(row.int()?).unwrap_or_default();
+        let mut rows = tx.fetch(sql).await?;
+        let commits = rows.first().map(|mut row| row.int()).transpose()?;
+        Ok(commits.map(|commits| u64::try_from(commits).unwrap_or_default()))
+    }
+}
+
+impl Operation for ReadStanding {
+    const NAME: &'static str = "read a commit back";
+    type Answer = Standing;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Standing, Fault> {
+        let mut commits = self.commits(tx).await?;
+        if commits.is_none() && batch::are_kept(tx) {
+            batch::unfold_with(tx, &[self.id]).await?;
+            commits = self.commits(tx).await?;
+        }
+        if let Some(commits) = commits {
             return Ok(Standing::Holds { commits });
         }
         // Nothing but its own finish leaves a run's id on a finished task.

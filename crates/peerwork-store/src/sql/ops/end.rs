@@ -2,15 +2,17 @@
 
 use super::failures::{self, Failed};
 use super::finish::Finish;
+use super::finish_batches::finish_batches;
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::Fault;
+use crate::sql::lock::lock_running;
 use crate::sql::moves::{self, Move};
-use crate::sql::rows::{by_id, lock_in, table};
+use crate::sql::rows::{by_id, table};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{End, Ended};
 use peerwork_core::{Event, Place, RunId, Status, TaskId, Transition, decide};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Ends runs: successful ones first, as many at once as can be. A failure after that is no harm, for a repetition finds what is
@@ -19,11 +21,13 @@ pub(crate) async fn end_all(engine: &Engine, ends: Vec<End>) -> Result<Vec<Ended
     if !engine.dialect.finishes_unread() {
         return engine.write_here(&EndRuns { ends }).await;
     }
-    let finish = Finish::of(&ends);
-    let finished = match finish.is_empty() {
-        true => HashSet::new(),
-        false => engine.write_here(&finish).await?,
-    };
+    let mut plain = Finish::plain(&ends);
+    let mut finished = finish_batches(engine, &plain).await?;
+    plain.retain(|end| !finished.contains(&end.id));
+    let finish = Finish::of(plain);
+    if !finish.is_empty() {
+        finished.extend(engine.write_here(&finish).await?);
+    }
     let is_finished: Vec<bool> = ends.iter().map(|end| finished.contains(&end.id)).collect();
     let rest = ends.into_iter().zip(&is_finished).filter(|(_, is)| !**is);
     let rest: Vec<End> = rest.map(|(end, _)| end).collect();
@@ -49,7 +53,7 @@ impl Operation for EndRuns {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Ended>, Fault> {
         let ids = self.ends.iter().map(|end| end.id);
-        let held = lock_in(tx, Place::Running, ids).await?;
+        let held = lock_running(tx, ids).await?;
         let mut moves: HashMap<_, Move> = held
             .into_iter()
             .map(|row| (row.id, Move::new(row.clone(), row)))

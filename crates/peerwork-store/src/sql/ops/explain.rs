@@ -131,9 +131,10 @@ enum Which {
 
 async fn nodes(tx: &mut Tx<'_>, which: Which) -> Result<Vec<NodeFacts>, Fault> {
     let mut sql = tx.sql(
-        "select n.id, n.label, n.lease_until, n.alive, n.slots, n.kinds, (select count(*) from ~running r",
+        "select n.id, n.label, n.lease_until, n.alive, n.slots, n.kinds, (select count(*) from ",
     );
-    sql.push_on(Database::MySql, " force index (~running_node)")
+    sql.held()
+        .push_on(Database::MySql, " force index (~running_node)")
         .push(" where r.node = n.id and r.status in (")
         .numbers(counted())
         .push(")) from ~node n where ");
@@ -254,8 +255,9 @@ async fn running_on(
     if nodes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut sql = tx.sql("select r.node, count(*) from ~running r");
-    sql.push_on(Database::MySql, " force index (~running_node)")
+    let mut sql = tx.sql("select r.node, count(*) from ");
+    sql.held()
+        .push_on(Database::MySql, " force index (~running_node)")
         .push(" where ")
         .ids("r.node", nodes)
         .push(" and r.status in (")

@@ -3,7 +3,7 @@
 //! What becomes of such a task is decided by [`decide`] like everything else, only beforehand: where success changes nothing but the
 //! status, whatever the rules, the rows are written from themselves under a guard of those statuses and the fence. Whatever is
 //! not so (a child, a deletion under way, a superseded run, a repetition) is left to [`EndRuns`](super::end::EndRuns), which reads
-//! and decides row by row.
+//! and decides row by row. What is in a [batch](super::finish_batches) has gone another way before.
 
 use crate::End;
 use crate::sql::dialect::{BYTES_HEX, Dialect, ID_HEX, Sql};
@@ -28,9 +28,8 @@ pub(crate) struct Finish {
 }
 
 impl Finish {
-    /// Those of `ends` for which this may be the way.
-    pub(crate) fn of(ends: &[End]) -> Self {
-        // All who lock rows do so in this order.
+    /// Those of `ends` for which this may be the way, in the order in which all who lock rows do so.
+    pub(crate) fn plain(ends: &[End]) -> Vec<&End> {
         let mut sorted: Vec<&End> = ends.iter().collect();
         sorted.sort_unstable_by_key(|end| end.id);
         let mut bytes = 0;
@@ -42,9 +41,12 @@ impl Finish {
             bytes += end.output.as_ref().map_or(0, Vec::len);
             end.event == SUCCESS && bytes <= BATCH_BYTES_MAX
         };
-        let ends = alone.flatten().filter(is_plain).map(|end| (*end).clone());
+        alone.flatten().filter(is_plain).copied().collect()
+    }
+
+    pub(crate) fn of(ends: Vec<&End>) -> Self {
         Self {
-            ends: ends.collect(),
+            ends: ends.into_iter().cloned().collect(),
         }
     }
 
@@ -169,7 +171,8 @@ impl Operation for Finish {
     }
 }
 
-fn push_columns(sql: &mut Sql) {
+/// Appends the names of all columns of `done`.
+pub(super) fn push_columns(sql: &mut Sql) {
     sql.push("(");
     for (i, column) in DONE.columns.iter().enumerate() {
         sql.push(if i > 0 { "," } else { "" }).push(column.0);

@@ -2,6 +2,7 @@
 
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::status;
 use crate::{Depth, Glance, Wished};
@@ -40,7 +41,13 @@ impl Operation for Look {
         if is_full {
             sql.push(", (select count(*) from ~running where node = ")
                 .bind(self.node)
-                .push("), case when exists (select 1 from ~ready) then 1 else 0 end");
+                .push(")");
+            if tx.database() == Database::Postgres {
+                sql.push(" + (select coalesce(sum(open), 0)::bigint from ~batch where node = ")
+                    .bind(self.node)
+                    .push(")");
+            }
+            sql.push(", case when exists (select 1 from ~ready) then 1 else 0 end");
         } else {
             sql.push(", 0, 0");
         }
@@ -48,7 +55,14 @@ impl Operation for Look {
         sql.push(
             ", \
              case when exists (select 1 from ~node n where n.alive = 0 \
-             and (select 1 from ~running r where r.node = n.id limit 1) is not null) then 1 else 0 end, \
+             and (select 1 from ~running r where r.node = n.id limit 1) is not null)",
+        )
+        .push_on(
+            Database::Postgres,
+            " or exists (select 1 from ~batch b where (select n.alive from ~node n where n.id = b.node) is distinct from 1)",
+        )
+        .push(
+            " then 1 else 0 end, \
              case when exists (select 1 from ~inbox where seen = 0) then 1 else 0 end, \
              (select due_at from ~parked where due_at is not null order by due_at limit 1), \
              (select version from ~config where id = 1)",

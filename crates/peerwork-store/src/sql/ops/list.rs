@@ -6,6 +6,7 @@ use super::read::records;
 use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{Cursor, Filter, Page};
 use peerwork_core::{Place, State, Status, TaskId, Timestamp};
@@ -165,20 +166,30 @@ impl List {
                 .filter(move |s| s.place() == place)
                 .map(Status::code)
         };
+        // On PostgreSQL a running task may have no place at all: it is in a batch.
+        let finds_batched = sql.database() == Database::Postgres
+            && codes(Place::Running).any(|code| code == Status::Running.code());
         let needed = || {
+            let has_codes = |place: Place| codes(place).next().is_some();
             JOINS
                 .iter()
-                .filter(|(place, ..)| codes(*place).next().is_some())
+                .filter(move |(place, ..)| finds_batched || has_codes(*place))
         };
         for (_, join, lateral, _) in needed() {
             sql.push(if looks_up { lateral } else { join });
         }
         sql.push(" where (");
-        for (i, (place, _, _, status)) in needed().enumerate() {
+        let asked = needed().filter(|(place, ..)| codes(*place).next().is_some());
+        for (i, (place, _, _, status)) in asked.enumerate() {
             sql.push(if i > 0 { " or " } else { "" })
                 .push(status)
                 .numbers(codes(*place))
                 .push(")");
+        }
+        if finds_batched {
+            sql.push(
+                " or (r.status is null and u.status is null and p.status is null and d.status is null)",
+            );
         }
         sql.push(")");
     }

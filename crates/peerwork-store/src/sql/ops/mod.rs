@@ -2,6 +2,7 @@
 //! [`decide`](peerwork_core::decide) about each, and writes the moves.
 
 pub(crate) mod claim;
+pub(crate) mod claim_at_once;
 pub(crate) mod claim_ranges;
 pub(crate) mod claim_read;
 pub(crate) mod claim_these;
@@ -14,6 +15,7 @@ pub(crate) mod end;
 pub(crate) mod explain;
 pub(crate) mod failures;
 pub(crate) mod finish;
+pub(crate) mod finish_batches;
 pub(crate) mod glance;
 pub(crate) mod lanes;
 mod lanes_at_once;

@@ -194,14 +194,16 @@ impl Operation for Retire {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let mut sql = tx.sql("delete from ~node where id = ");
         sql.bind(self.node)
-            .push(" and not exists (select 1 from ~running where node = ")
+            .push(" and not exists (select 1 from ")
+            .held()
+            .push(" where node = ")
             .bind(self.node)
             .push(")");
         if tx.execute(sql).await? == 1 {
             return Ok(true);
         }
-        let mut sql = tx.sql("select count(*) from ~running where node = ");
-        sql.bind(self.node);
+        let mut sql = tx.sql("select count(*) from ");
+        sql.held().push(" where node = ").bind(self.node);
         Ok(tx.fetch(sql).await?.single_int()? == 0)
     }
 }
@@ -233,10 +235,11 @@ impl Operation for Nodes {
     type Answer = Vec<NodeRow>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<NodeRow>, Fault> {
-        let sql = tx.sql(
-            "select n.id, n.label, n.started_at, n.seq, n.ttl_ms, n.lease_until, n.alive, n.slots, \
-             (select count(*) from ~running r where r.node = n.id) from ~node n order by n.id",
+        let mut sql = tx.sql(
+            "select n.id, n.label, n.started_at, n.seq, n.ttl_ms, n.lease_until, n.alive, n.slots, (select count(*) from ",
         );
+        sql.held()
+            .push(" where r.node = n.id) from ~node n order by n.id");
         let mut rows = tx.fetch(sql).await?;
         rows.rows().map(|mut row| node_row(&mut row)).collect()
     }

@@ -3,6 +3,7 @@
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::TaskRow;
+use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::sql::value::{Row, status};
 use crate::{Failure, Payload, Progress, TaskRecord};
@@ -48,6 +49,24 @@ const JOINS: [(&str, &str); 5] = [
     ),
 ];
 
+/// What is the same in several places, and what is added to it of tasks in a [batch](crate::sql::batch).
+const COALESCED: [(&str, &str); 8] = [
+    (
+        "r.status, u.status, p.status, d.status",
+        ", case when b.run_id is not null then 5 end",
+    ),
+    (
+        "r.ready_at, u.ready_at, p.ready_at, d.ready_at",
+        ", b.ready_ats[array_position(b.ids, t.id)]",
+    ),
+    ("r.attempt, u.attempt, p.attempt, d.attempt", ", 1"),
+    ("r.failures, u.failures, p.failures, d.failures", ", 0"),
+    ("r.crashes, u.crashes, p.crashes, d.crashes", ", 0"),
+    ("u.run_id, d.run_id", ", b.run_id"),
+    ("u.node, d.node", ", b.node"),
+    ("u.started_at, d.started_at", ", b.started_at"),
+];
+
 /// The records of the tasks among `ids` that exist. One statement, so that no task is between two places in it.
 pub(crate) async fn records(
     tx: &mut Tx<'_>,
@@ -57,15 +76,15 @@ pub(crate) async fn records(
         return Ok(HashMap::new());
     }
     let mut sql = tx.sql("select ");
-    sql.push(TaskRow::COLUMNS).push(
-        ", coalesce(r.status, u.status, p.status, d.status), \
-         coalesce(r.ready_at, u.ready_at, p.ready_at, d.ready_at), \
-         coalesce(r.attempt, u.attempt, p.attempt, d.attempt), \
-         coalesce(r.failures, u.failures, p.failures, d.failures), \
-         coalesce(r.crashes, u.crashes, p.crashes, d.crashes), \
-         p.returns_to, p.wake_at, coalesce(p.forced, 0), \
-         coalesce(u.run_id, d.run_id), coalesce(u.node, d.node), coalesce(u.started_at, d.started_at), \
-         d.finished_at, c.done, c.total, \
+    sql.push(TaskRow::COLUMNS);
+    for (placed, batched) in COALESCED {
+        sql.push(", coalesce(")
+            .push(placed)
+            .push_on(Database::Postgres, batched)
+            .push(")");
+    }
+    sql.push(
+        ", p.returns_to, p.wake_at, coalesce(p.forced, 0), d.finished_at, c.done, c.total, \
          (select f.error from ~failure f where f.task_id = t.id order by f.attempt desc limit 1) from ~task t",
     );
     for (join, lateral) in JOINS {
@@ -75,6 +94,17 @@ pub(crate) async fn records(
             join
         });
     }
+    // What has a place is not looked for in all batches.
+    sql.push_on(
+        Database::Postgres,
+        if tx.dialect.capabilities.lateral {
+            " left join lateral (select * from ~batch where r.id is null and u.id is null and p.id is null \
+             and d.id is null and t.id = any(ids) limit 1) b on true"
+        } else {
+            " left join ~batch b on r.id is null and u.id is null and p.id is null and d.id is null \
+             and t.id = any(b.ids)"
+        },
+    );
     sql.push(" where ");
     sql.ids("t.id", ids);
     let mut records = HashMap::new();
@@ -98,12 +128,19 @@ fn record(row: &mut Row<'_>) -> Result<Option<TaskRecord>, Fault> {
         attempt: row.count()?,
         failures: row.count()?,
         crashes: row.count()?,
+        returns_to: None,
+        wake_at: None,
+        forced: false,
+    };
+    let (run, node) = (row.opt_id()?.map(RunId), row.opt_id()?.map(NodeId));
+    let started_at = row.opt_time()?;
+    let facts = Task {
         returns_to: row.opt_int()?.map(status).transpose()?,
         wake_at: row.opt_time()?,
         forced: row.flag()?,
+        ..facts
     };
-    let (run, node) = (row.opt_id()?.map(RunId), row.opt_id()?.map(NodeId));
-    let (started_at, finished_at) = (row.opt_time()?, row.opt_time()?);
+    let finished_at = row.opt_time()?;
     let progress = match (row.opt_int()?, row.opt_int()?) {
         (Some(done), Some(total)) => Some(Progress {
             done: u64::try_from(done).unwrap_or_default(),
@@ -215,7 +252,8 @@ impl Operation for Verify {
     type Answer = Vec<Option<Status>>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
-        let mut sql = tx.sql("select id, run_id, status from ~running where ");
+        let mut sql = tx.sql("select id, run_id, status from ");
+        sql.held().push(" where ");
         sql.ids("id", self.runs.iter().map(|(id, _)| id.0));
         let mut held = HashMap::new();
         for mut row in tx.fetch(sql).await?.rows() {
@@ -236,8 +274,12 @@ impl Operation for HeldRuns {
     type Answer = Vec<(TaskId, RunId)>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
-        let mut sql = tx.sql("select id, run_id from ~running where node = ");
-        sql.bind(self.node).push(" limit ").bind(self.limit);
+        let mut sql = tx.sql("select id, run_id from ");
+        sql.held()
+            .push(" where node = ")
+            .bind(self.node)
+            .push(" limit ")
+            .bind(self.limit);
         let mut held: Vec<_> = tx
             .fetch(sql)
             .await?

@@ -1,8 +1,10 @@
 //! Checkpoints and progress of runs.
 
+use crate::sql::batch;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
-use crate::sql::rows::{Column, Placed, Table, by_id, lock_in};
+use crate::sql::lock::lock_running;
+use crate::sql::rows::{Column, Placed, Table, by_id};
 use crate::sql::settings::Database;
 use crate::sql::tx::{Bulk, OnDuplicate, Tx};
 use crate::sql::value::{Sort, Value};
@@ -41,7 +43,7 @@ impl Operation for SaveRuns {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Saved>, Fault> {
         let ids = self.saves.iter().map(|save| save.id);
-        let held: HashMap<TaskId, Placed> = lock_in(tx, Place::Running, ids)
+        let held: HashMap<TaskId, Placed> = lock_running(tx, ids)
             .await?
             .into_iter()
             .map(|row| (row.id, row))
@@ -105,19 +107,29 @@ impl Operation for TrySuspect {
     type Answer = bool;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        if self.mark(tx).await? {
+            return Ok(true);
+        }
+        if batch::are_kept(tx) {
+            batch::unfold_with(tx, &[self.id]).await?;
+            return self.mark(tx).await;
+        }
+        // MariaDB counts rows that changed: one that was marked before is not among them.
+        let mut sql = tx.sql("select count(*) from ~running where id = ");
+        sql.bind(self.id).push(" and run_id = ").bind(self.run);
+        Ok(tx.fetch(sql).await?.single_int()? > 0)
+    }
+}
+
+impl TrySuspect {
+    async fn mark(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let mut sql = tx.sql("update ~running");
         sql.push_on(Database::MySql, by_id(Place::Running))
             .push(" set trial = 1 where id = ")
             .bind(self.id)
             .push(" and run_id = ")
             .bind(self.run);
-        if tx.execute(sql).await? > 0 {
-            return Ok(true);
-        }
-        // MariaDB counts rows that changed: one that was marked before is not among them.
-        let mut sql = tx.sql("select count(*) from ~running where id = ");
-        sql.bind(self.id).push(" and run_id = ").bind(self.run);
-        Ok(tx.fetch(sql).await?.single_int()? > 0)
+        Ok(tx.execute(sql).await? > 0)
     }
 }
 

@@ -3,11 +3,13 @@
 use super::failures::{self, Failed};
 use super::operations;
 use crate::record::death_text;
+use crate::sql::batch;
 use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
+use crate::sql::lock::lock;
 use crate::sql::moves::{self, Move};
-use crate::sql::rows::{KindRules, Placed, lock, read, select};
+use crate::sql::rows::{KindRules, Placed, read, select};
 use crate::sql::settings::Database;
 use crate::sql::tx::Tx;
 use crate::{Promoted, Swept};
@@ -76,6 +78,7 @@ impl Operation for Sweep {
         if dead.is_empty() {
             return Ok(Swept::default());
         }
+        let more_batches = batch::unfold_of(tx, &dead, self.limit).await?;
         let mut sql = select(tx, Place::Running);
         sql.push(" where ")
             .ids("node", dead)
@@ -87,7 +90,7 @@ impl Operation for Sweep {
         let now = tx.now().await?;
         let (mut swept, mut moves, mut failed) = (
             Swept {
-                more,
+                more: more || more_batches,
                 ..Swept::default()
             },
             Vec::new(),
@@ -137,6 +140,10 @@ async fn dead_holders(tx: &mut Tx<'_>) -> Result<Vec<Uuid>, Fault> {
     sql.push(
         " select h.node from h where h.node is not null \
          and not exists (select 1 from ~node n where n.id = h.node and n.alive = 1)",
+    )
+    .push_on(
+        Database::Postgres,
+        " union select b.node from ~batch b where (select n.alive from ~node n where n.id = b.node) is distinct from 1",
     );
     let mut rows = tx.fetch(sql).await?;
     rows.rows().map(|mut row| row.id()).collect()
@@ -233,7 +240,11 @@ impl Operation for Prune {
         let before = tx.now().await?.minus_ms(TOMBSTONE_MS);
         let mut sql = tx.sql("delete from ~node where alive = 0 and died_at <= ");
         sql.bind(before)
-            .push(" and not exists (select 1 from ~running r where r.node = ~node.id)");
+            .push(" and not exists (select 1 from ~running r where r.node = ~node.id)")
+            .push_on(
+                Database::Postgres,
+                " and not exists (select 1 from ~batch b where b.node = ~node.id)",
+            );
         tx.execute(sql).await?;
         let operations = operations::prune(tx, before, self.limit).await?;
         let tombs = self.tombs(tx, before).await?;

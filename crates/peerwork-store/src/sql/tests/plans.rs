@@ -72,7 +72,28 @@ const COUNTED: &str = "what is counted of a range, up to a bound";
 
 const LIST: &str = "the list that the statement was handed";
 
+const BATCHES_ARE_FEW: &str = "there are some for each node, and none is older than a moment";
+
 const MEANT: &[Meant] = &[
+    always(Postgres, "", "Seq Scan on peerwork_batch", BATCHES_ARE_FEW),
+    always(
+        Postgres,
+        "",
+        "Seq Scan on peerwork_batch b",
+        BATCHES_ARE_FEW,
+    ),
+    always(
+        Postgres,
+        "",
+        "using peerwork_batch_pkey on peerwork_batch",
+        BATCHES_ARE_FEW,
+    ),
+    always(
+        Postgres,
+        "",
+        "using peerwork_batch_pkey on peerwork_batch b",
+        BATCHES_ARE_FEW,
+    ),
     // It compares the costs of stepping from one to the next with those of reading the index, which here is small.
     always(
         MySql,
@@ -197,6 +218,12 @@ const MEANT: &[Meant] = &[
         MySql,
         "running elsewhere",
         "DERIVED: ALL of r by ",
+        ALL_OF_IT,
+    ),
+    always(
+        Postgres,
+        "running elsewhere",
+        "Seq Scan on peerwork_running",
         ALL_OF_IT,
     ),
     always(Sqlite, "running elsewhere", "SCAN r", ALL_OF_IT),

@@ -3,14 +3,14 @@
 //! Ids, the sizes of batches and their order are fixed, so the text of the statements is. The clock is the database's
 //! own, because an injected one would be sent as a parameter that production does not send.
 
+mod claims;
+
 use super::recorder::Recorder;
 use crate::sql::SqlStore;
 use crate::sql::dialect::{Dialect, Sql};
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::link::Lease;
-use crate::sql::ops::claim::Take;
-use crate::sql::ops::claim_read::Load;
 use crate::sql::ops::claim_within::TakeWithin;
 use crate::sql::ops::commit::{Fence, ReadStanding, Standing, pass};
 use crate::sql::ops::config::{ReadConfig, ReadFull, SetPolicy, SetScope, Settle};
@@ -81,25 +81,6 @@ impl Stage {
     async fn aside(&mut self, text: &str) {
         let done = self.lease.link().run(text.to_owned()).await;
         done.expect("the tables are as the script knows them");
-    }
-
-    /// Takes six tasks, and reads what was taken.
-    async fn claim(&mut self, claim: Claim) {
-        let take = Take::new(claim);
-        if self.dialect.is_at_once() {
-            let claimed = self.write("claim", take.at_once()).await;
-            assert_eq!(claimed.map(|claimed| claimed.len()), Some(6));
-            return;
-        }
-        if self.dialect.writes_alone() {
-            let claimed = self.write("claim", take.by_range()).await;
-            assert_eq!(claimed.map(|claimed| claimed.len()), Some(6));
-            return;
-        }
-        let taken = self.write("claim", take).await;
-        let taken = taken.expect("the settings are those");
-        assert_eq!(taken.len(), 6);
-        self.read("read what was claimed", Load { taken }).await;
     }
 
     async fn end(&mut self, title: &'static str, end: End) -> Status {
@@ -201,6 +182,7 @@ pub(super) async fn play(store: &SqlStore) -> Vec<Act> {
         dialect: store.engine.dialect.clone(),
         acts: Vec::new(),
     };
+    claims::in_a_batch(&mut stage).await;
     run_and_end(&mut stage).await;
     look(&mut stage).await;
     keep_up(&mut stage).await;
@@ -303,7 +285,7 @@ async fn run_and_end(stage: &mut Stage) {
 
     let ok = end_of(id(1), RUN, OK);
     if stage.dialect.finishes_unread() {
-        let finish = Finish::of(&[ok]);
+        let finish = Finish::of(vec![&ok]);
         assert!(stage.write("finish", finish).await.contains(&id(1)));
     } else {
         assert_eq!(stage.end("end: ok", ok).await, Status::Finished);

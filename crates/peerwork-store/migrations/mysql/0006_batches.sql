@@ -1,0 +1,1 @@
+-- A claim has a row in `running` for each of its tasks there: these databases gain nothing by anything else.

@@ -1,0 +1,186 @@
+//! A claim in one statement: ready rows of the granted lanes become running ones, or a [batch](crate::sql::batch), and what their handlers
+//! need is read. On PostgreSQL.
+
+use super::claim::{
+    ORDER, READY, Take, VERSION, claimed_as, push_running_columns, push_running_values,
+    read_claimed,
+};
+use crate::sql::dialect::{Dialect, Sql};
+use crate::sql::engine::Operation;
+use crate::sql::fault::Fault;
+use crate::sql::rows::readable;
+use crate::sql::tx::Tx;
+use crate::sql::value::{Row, Rows, Value};
+use crate::{Claim, Claimed};
+use peerwork_core::{BATCH_MAX, Status};
+
+/// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.
+///
+/// The rows are deleted by their places after they were locked, and written again elsewhere. What [`decide`] makes of them is decided
+/// beforehand, for each status: see [`claimed_as`].
+pub(crate) struct TakeAtOnce {
+    pub(super) claim: Claim,
+    /// From how many tasks on they are kept as a batch.
+    pub(super) batch_min: usize,
+}
+
+/// What was taken, and which of it is in a batch.
+type Taken = Vec<(Claimed, bool)>;
+
+impl Operation for TakeAtOnce {
+    const NAME: &'static str = Take::NAME;
+    /// None: it was decided on other settings.
+    type Answer = Option<Taken>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
+        let claim = &self.claim;
+        let lanes = claim.grants.iter().map(|grant| grant.lane.0);
+        let tasks = claim.grants.iter().map(|grant| grant.tasks as i64);
+        let mut sql = tx.sql("with n as materialized (select ");
+        sql.now()
+            .push(" as at, coalesce((")
+            .push(VERSION)
+            .push("), 0) as version), c as materialized (select c.* from unnest(");
+        sql.bind(Value::ids(lanes)).push("::uuid[], ");
+        sql.bind(Value::ints(tasks));
+        // The ranges are looked up by their places in arrays, which takes no time however many lanes there are.
+        let ranges = Ranges::of(claim);
+        sql.push("::bigint[], ").bind(Value::ints(ranges.firsts));
+        sql.push("::bigint[], ").bind(Value::ints(ranges.lasts));
+        sql.push(
+            "::bigint[]) g(lane, tasks, first, last) cross join lateral (select r.place \
+             from generate_series(g.first::int, g.last::int) i cross join lateral (select r.ctid as place \
+             from ~ready r where r.lane = g.lane and (r.rank_no, r.ready_at) >= ((",
+        );
+        sql.bind(Value::ints(ranges.ranks))
+            .push("::bigint[])[i], (");
+        sql.bind(Value::ints(ranges.sinces))
+            .push("::bigint[])[i]) and r.rank_no < (");
+        sql.bind(Value::ints(ranges.untils))
+            .push("::bigint[])[i] and ");
+        sql.ints("r.kind", claim.kinds.iter().map(|kind| kind.0));
+        let statuses = claimed_as();
+        sql.push(" and r.status in (")
+            .numbers(statuses.iter().map(|(from, _)| from.code()))
+            .push(")")
+            .push(ORDER)
+            .push("g.tasks")
+            .for_update_skip_locked()
+            .push(") r limit g.tasks) c where exists (select 1 from ~node where id = ");
+        // Rows are locked one by one as they are asked for: none is locked beyond a batch.
+        sql.bind(claim.node)
+            .push(" and alive = 1) and (select version from n) = ")
+            .bind(claim.version)
+            .push(" limit ")
+            .bind(BATCH_MAX);
+        sql.push(
+            "), d as (delete from ~ready r using c where r.ctid = c.place returning r.*), \
+             s as materialized (select count(*) >= ",
+        )
+        .bind(self.batch_min)
+        .push(" as is_batch from d r where ");
+        push_is_plain(&mut sql);
+        sql.push("), w as (insert into ~running (");
+        push_running_columns(&mut sql);
+        sql.push(") ");
+        push_running_values(&mut sql, claim, |sql| sql.push("n.at"));
+        sql.push(" from d r, n, s where not (s.is_batch and ");
+        push_is_plain(&mut sql);
+        sql.push(")), b as (insert into ~batch (run_id, node, started_at, open, ids, lanes, kinds, ready_ats) select ")
+            .bind(claim.run)
+            .push(", ")
+            .bind(claim.node)
+            .push(
+                ", n.at, count(*), array_agg(r.id), array_agg(r.lane), array_agg(r.kind), array_agg(r.ready_at) from d r, n, s \
+                 where s.is_batch and ",
+            );
+        push_is_plain(&mut sql);
+        sql.push(" group by n.at) select n.version, n.at, s.is_batch, a.* from n cross join s cross join (select ");
+        for column in COLUMNS {
+            sql.push("array_agg(").push(column).push("), ");
+        }
+        sql.push("array_agg(");
+        push_is_plain(&mut sql);
+        // Without its limit the look-up of the tasks would become a join, and on tables that seem empty read all of them.
+        sql.push(
+            ") from d r cross join lateral (select * from ~task t where t.id = r.id limit 1) t) a",
+        );
+        let mut rows = tx.fetch(sql).await?;
+        let mut row = rows.first().ok_or_else(Fault::moved)?;
+        if !claim.is_of(row.int()?) {
+            return Ok(None);
+        }
+        let (now, is_batch) = (row.time()?, row.flag()?);
+        // Arrays, for the driver takes a multiple of their time for as many rows.
+        let columns: Result<_, _> = (0..=COLUMNS.len()).map(|_| row.list()).collect();
+        let mut rows = Rows::of_columns(columns?);
+        let read = |mut row: Row<'_>| {
+            let claimed = read_claimed(&mut row, claim.run, |_| Ok(now))?;
+            Ok((claimed, row.flag()? && is_batch))
+        };
+        let taken = rows.rows().filter_map(|row| readable(READY, read(row)));
+        Ok(Some(taken.collect()))
+    }
+
+    fn is_one_statement(&self, _: &Dialect) -> bool {
+        true
+    }
+}
+
+/// What is read of each task, before whether a batch can hold it: [`TaskRow::COLUMNS`](crate::sql::rows::TaskRow::COLUMNS), its input, and what
+/// [`read_claimed`] reads besides.
+const COLUMNS: [&str; 15] = [
+    "t.id",
+    "t.lane",
+    "t.created_at",
+    "t.usr",
+    "t.grp",
+    "t.kind",
+    "t.priority",
+    "t.options",
+    "t.parent",
+    "t.input",
+    "r.status",
+    "r.ready_at",
+    "r.attempt",
+    "r.failures",
+    "r.crashes",
+];
+
+/// That a row `r` of `ready` is that of a run which a batch can hold: the first of its task, and without a parent.
+fn push_is_plain(sql: &mut Sql) {
+    let runs = claimed_as().into_iter();
+    let runs = runs.filter(|(_, to)| *to == Status::Running);
+    sql.push(
+        "(r.attempt = 0 and r.failures = 0 and r.crashes = 0 and r.child = 0 and r.status in (",
+    )
+    .numbers(runs.map(|(from, _)| from.code()))
+    .push("))");
+}
+
+/// The ranges of all granted lanes, one after the other, and which of them belong to which grant.
+#[derive(Default)]
+struct Ranges {
+    /// Of each grant the first and the last of its ranges, counted from 1.
+    firsts: Vec<i64>,
+    lasts: Vec<i64>,
+    ranks: Vec<i64>,
+    sinces: Vec<i64>,
+    untils: Vec<i64>,
+}
+
+impl Ranges {
+    fn of(claim: &Claim) -> Self {
+        let mut ranges = Self::default();
+        for grant in &claim.grants {
+            ranges.firsts.push(ranges.ranks.len() as i64 + 1);
+            for reach in claim.reaches_of(grant.lane) {
+                ranges.ranks.push(reach.rank.0.into());
+                ranges.sinces.push(reach.since.0);
+                ranges.untils.push(reach.until.0.into());
+            }
+            ranges.lasts.push(ranges.ranks.len() as i64);
+        }
+        ranges
+    }
+}
