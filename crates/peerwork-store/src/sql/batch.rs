@@ -10,17 +10,19 @@
 //!                    '--unfold--> running --> wherever
 //! ```
 //!
-//! Who locks rows of `ready`, `running` and `batch` does so in this order, then those of `parked` and `done`.
+//! Who locks rows of `ready`, `running` and `batch` does so in this order, then those of `parked` and `done`; whoever looks into `running` once
+//! more, after a batch was unfolded, may have to begin again.
 //!
 //! *Not here:* the claim ([`claim_at_once`](super::ops::claim_at_once)) and the finish
 //! ([`finish_batches`](super::ops::finish_batches)).
 
+use super::dialect::Sql;
 use super::engine::Operation;
 use super::fault::Fault;
 use super::settings::Database;
 use super::tx::Tx;
 use super::value::Value;
-use peerwork_core::{RunId, Status, TaskId, Timestamp};
+use peerwork_core::{RunId, TaskId, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,16 +37,35 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 /// For how long nothing is kept in batches, after one had to be unfolded with much of it still open: its tasks were not short.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What runs, with a row of its own or not. What is known of a task in a batch follows from its being there.
-pub(crate) const HELD: &str = "(select id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, ready_at, \
-     started_at, child, trial from ~running union all \
-     select m.id, b.run_id, b.node, m.lane, m.kind, \
-     (select t.priority from ~task t where t.id = m.id), 5, 1, 0, 0, m.ready_at, b.started_at, 0, 0 \
-     from ~batch b cross join unnest(b.ids, b.lanes, b.kinds, b.ready_ats) m(id, lane, kind, ready_at) \
-     where (select d.id from ~done d where d.id = m.id) is null)";
+/// What batches hold, with the columns of `running`: what is known of a task follows from its being there.
+macro_rules! members {
+    () => {
+        "select m.id, b.run_id, b.node, m.lane, m.kind, (select t.priority from ~task t where t.id = m.id), 5, 1, 0, 0, \
+         m.ready_at, b.started_at, 0 \
+         from ~batch b cross join unnest(b.ids, b.lanes, b.kinds, b.ready_ats) m(id, lane, kind, ready_at) \
+         where (select d.id from ~done d where d.id = m.id) is null \
+         and (select t.id from ~task t where t.id = m.id) is not null"
+    };
+}
 
-/// How many tasks run in each lane on other nodes, appended after their number: without a look at which tasks of batches have ended,
-/// as if as many had in each lane.
+/// The columns of [`members!`], in a table of their own.
+macro_rules! columns {
+    () => {
+        "id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, ready_at, started_at, child"
+    };
+}
+
+/// What runs, with a row of its own or not.
+pub(crate) const HELD: &str = concat!(
+    "(select ",
+    columns!(),
+    ", trial from ~running union all select h.*, 0 from (",
+    members!(),
+    ") h)"
+);
+
+/// Continues a list of lane, task and number of tasks that run, with what is in batches of other nodes than the one that follows: without
+/// a look at which have ended, as if as many had in each lane.
 pub(crate) const HELD_BY_LANE: &str = "union all select m.lane, m.id, b.open::float8 / cardinality(b.ids) \
      from ~batch b cross join unnest(b.ids, b.lanes) m(id, lane) where b.node <> ";
 
@@ -175,28 +196,14 @@ pub(crate) async fn unfold_with(tx: &mut Tx<'_>, tasks: &[TaskId]) -> Result<usi
     sql.bind(Value::ids(tasks.iter().map(|task| task.0)))
         .push("::uuid[]))) is true) order by b.run_id")
         .for_update();
-    let mut rows = tx.fetch(sql).await?;
-    let runs: Vec<_> = rows
-        .rows()
-        .map(|mut row| row.id())
-        .collect::<Result<_, _>>()?;
-    unfold(tx, runs).await
+    unfold_found(tx, sql).await
 }
 
-/// Unfolds all there are.
-pub(crate) async fn unfold_all(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    if !are_kept(tx) {
-        return Ok(());
-    }
-    let mut sql = tx.sql("select run_id from ~batch order by run_id");
-    sql.for_update();
+/// Unfolds the batches whose run ids `sql` selects and locks, and answers how many there were.
+async fn unfold_found(tx: &mut Tx<'_>, sql: Sql) -> Result<usize, Fault> {
     let mut rows = tx.fetch(sql).await?;
-    let runs: Vec<_> = rows
-        .rows()
-        .map(|mut row| row.id())
-        .collect::<Result<_, _>>()?;
-    unfold(tx, runs).await?;
-    Ok(())
+    let runs: Result<_, _> = rows.rows().map(|mut row| row.id()).collect();
+    unfold(tx, runs?).await
 }
 
 /// Unfolds batches of these nodes that nobody else has locked, until `tasks` have rows, and says whether there are more.
@@ -230,19 +237,17 @@ async fn unfold(tx: &mut Tx<'_>, runs: Vec<Uuid>) -> Result<usize, Fault> {
     if runs.is_empty() {
         return Ok(0);
     }
-    let mut sql = tx.sql(
-        "insert into ~running (id, run_id, node, lane, kind, priority, status, attempt, failures, crashes, ready_at, \
-         started_at, child) select m.id, b.run_id, b.node, m.lane, m.kind, \
-         (select t.priority from ~task t where t.id = m.id), ",
-    );
-    sql.number(Status::Running.code())
-        .push(
-            ", 1, 0, 0, m.ready_at, b.started_at, 0 \
-             from ~batch b cross join unnest(b.ids, b.lanes, b.kinds, b.ready_ats) m(id, lane, kind, ready_at) \
-             where (select d.id from ~done d where d.id = m.id) is null \
-             and (select t.id from ~task t where t.id = m.id) is not null and ",
-        )
-        .ids("b.run_id", runs.iter().copied());
+    // A version that knows no batches may have moved one of them meanwhile.
+    let mut sql = tx.sql(concat!(
+        "insert into ~running (",
+        columns!(),
+        ") ",
+        members!(),
+        " and (select r.id from ~ready r where r.id = m.id) is null \
+         and (select r.id from ~running r where r.id = m.id) is null \
+         and (select p.id from ~parked p where p.id = m.id) is null and "
+    ));
+    sql.ids("b.run_id", runs.iter().copied());
     tx.execute(sql).await?;
     let (count, mut sql) = (runs.len(), tx.sql("delete from ~batch where "));
     sql.ids("run_id", runs);
@@ -250,9 +255,12 @@ async fn unfold(tx: &mut Tx<'_>, runs: Vec<Uuid>) -> Result<usize, Fault> {
     Ok(count)
 }
 
-/// Unfolds the batches of these runs that are there.
-pub(crate) struct Unfold {
-    pub runs: Vec<RunId>,
+/// Unfolds batches in a transaction of their own.
+pub(crate) enum Unfold {
+    /// All there are.
+    All,
+    /// Those of these runs that nobody else has locked: whoever has finishes or unfolds them.
+    Of(Vec<RunId>),
 }
 
 impl Operation for Unfold {
@@ -260,16 +268,16 @@ impl Operation for Unfold {
     type Answer = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        let mut sql = tx.sql("select run_id from ~batch where ");
-        sql.ids("run_id", self.runs.iter().map(|run| run.0))
-            .push(" order by run_id")
-            .for_update();
-        let mut rows = tx.fetch(sql).await?;
-        let runs: Vec<_> = rows
-            .rows()
-            .map(|mut row| row.id())
-            .collect::<Result<_, _>>()?;
-        unfold(tx, runs).await?;
+        let mut sql = tx.sql("select run_id from ~batch ");
+        match self {
+            Self::All => sql.push("order by run_id").for_update(),
+            Self::Of(runs) => sql
+                .push("where ")
+                .ids("run_id", runs.iter().map(|run| run.0))
+                .push(" order by run_id")
+                .for_update_skip_locked(),
+        };
+        unfold_found(tx, sql).await?;
         Ok(())
     }
 }
@@ -277,6 +285,7 @@ impl Operation for Unfold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerwork_core::Status;
 
     const RUN: RunId = RunId(Uuid::from_u128(1));
 
@@ -292,6 +301,11 @@ mod tests {
 
     fn is_paused(batches: &Batches) -> bool {
         batches.tasks_min(Instant::now()) == usize::MAX
+    }
+
+    #[test]
+    fn what_is_in_a_batch_is_said_to_run() {
+        assert_eq!(Status::Running.code(), 5);
     }
 
     #[test]

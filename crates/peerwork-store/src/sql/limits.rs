@@ -4,7 +4,6 @@
 //! where a lock and a count are one statement, the count is of before the lock was had; and where a lock is no write, a transaction
 //! at REPEATABLE READ goes on counting what was there before. Both let two claimers exceed a limit.
 
-use super::batch;
 use super::dialect::Sql;
 use super::fault::Fault;
 use super::lock::lock_running;
@@ -316,13 +315,12 @@ fn as_int(value: Value) -> Option<i64> {
     }
 }
 
-/// Counts what runs in a scope and is not counted yet.
+/// Counts what runs in a scope and is not counted yet, with a row of its own: what is in batches is [unfolded](super::batch::Unfold) before,
+/// in a transaction of its own, that nothing waits for this one that has nothing to do with the scope.
 pub(crate) async fn fill(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), Fault> {
     let Some(column) = column(scope.sort()) else {
         return Ok(());
     };
-    // What is in batches was claimed under no limit.
-    batch::unfold_all(tx).await?;
     let (first, second) = scope.names();
     let mut after = Uuid::nil();
     loop {

@@ -15,7 +15,7 @@ pub(crate) async fn lock_running(
 ) -> Result<Vec<Placed>, Fault> {
     let ids: Vec<TaskId> = ids.into_iter().collect();
     let mut locked = lock_rows(tx, Place::Running, &ids).await?;
-    let missing = missing(ids, &locked);
+    let missing = without(ids, &locked);
     if !missing.is_empty() && batch::are_kept(tx) {
         batch::unfold_with(tx, &missing).await?;
         // Also where nothing was unfolded here: somebody else may have been faster.
@@ -24,7 +24,8 @@ pub(crate) async fn lock_running(
     Ok(locked)
 }
 
-fn missing(ids: Vec<TaskId>, locked: &[Placed]) -> Vec<TaskId> {
+/// Those of `ids` that are not among the locked rows.
+fn without(ids: Vec<TaskId>, locked: &[Placed]) -> Vec<TaskId> {
     let mut missing: HashSet<TaskId> = ids.into_iter().collect();
     for row in locked {
         missing.remove(&row.id);
@@ -67,7 +68,7 @@ pub(crate) async fn lock(
             sought.sort_unstable();
             let mut found = lock_rows(tx, place, &sought).await?;
             if place == Place::Running {
-                let unheld = self::missing(sought, &found);
+                let unheld = without(sought, &found);
                 if batch::unfold_with(tx, &unheld).await? > 0 {
                     found.extend(lock_rows(tx, place, &unheld).await?);
                 }

@@ -22,6 +22,7 @@ use super::ops::save::{SaveRuns, TrySuspect};
 use super::ops::steer::Steer;
 use super::ops::upkeep::{Promote, Prune, Sweep, Wake};
 use super::schema::{self, MigrationStatus};
+use super::settings::Database;
 use super::tx::Tx;
 use crate::*;
 use async_trait::async_trait;
@@ -113,6 +114,28 @@ impl SqlStore {
             }
         };
         Ok((ids.iter().map(answer).collect(), claimed))
+    }
+
+    /// Gives all that runs a row of its own, before it is counted.
+    async fn unfold_all(&self) -> Result<()> {
+        match self.engine.dialect.database {
+            Database::Postgres => self.engine.write(Unfold::All).await,
+            Database::Sqlite | Database::MySql => Ok(()),
+        }
+    }
+
+    /// Unfolds what this store has claimed in batches that are not over after a moment.
+    async fn unfold_old(&self) {
+        let runs = self.engine.batches.old(Instant::now());
+        if runs.is_empty() {
+            return;
+        }
+        match self.engine.write(Unfold::Of(runs.clone())).await {
+            Ok(()) => self.engine.batches.unfolded(&runs),
+            Err(error) => {
+                tracing::warn!(%error, "old batches stay for now; trying again at the next look")
+            }
+        }
     }
 
     /// Where the schema of the database is.
@@ -279,11 +302,7 @@ impl Store for SqlStore {
     }
 
     async fn glance(&self, node: NodeId, width: usize, depth: Depth) -> Result<Glance> {
-        let runs = self.engine.batches.old(Instant::now());
-        if !runs.is_empty() {
-            self.engine.write(Unfold { runs: runs.clone() }).await?;
-            self.engine.batches.unfolded(&runs);
-        }
+        self.unfold_old().await;
         self.engine.read(Look { node, width, depth }).await
     }
 
@@ -346,10 +365,12 @@ impl Store for SqlStore {
     }
 
     async fn set(&self, scope: Scope, changes: Vec<SettingChange>) -> Result<Applied> {
+        self.unfold_all().await?;
         self.engine.write(SetScope { scope, changes }).await
     }
 
     async fn settle(&self, scope: Scope) -> Result<()> {
+        self.unfold_all().await?;
         self.engine.write(Settle { scope }).await
     }
 

@@ -4,7 +4,7 @@
 
 use super::claim_at_once::TakeAtOnce;
 use super::claim_ranges::TakeByRange;
-use super::claim_read::{HeldBy, load, with_checkpoints};
+use super::claim_read::{HeldBy, load, with_checkpoints, with_inputs};
 use super::lanes_at_once;
 use crate::sql::dialect::{ID_HEX, Sql};
 use crate::sql::engine::{Engine, Operation};
@@ -363,7 +363,7 @@ pub(crate) async fn claim(engine: &Engine, take: Take) -> Result<ClaimAnswer, Fa
     };
     let claimed = match taken {
         None => return Ok(ClaimAnswer::stale()),
-        Some(Taken::Loaded(claimed)) => claimed,
+        Some(Taken::Loaded(claimed)) => with_inputs(engine, claimed).await?,
         Some(Taken::Rows(taken)) => load(engine, taken).await?,
     };
     let claimed = with_checkpoints(engine, claimed).await?;

@@ -127,6 +127,10 @@ impl Operation for TakeAtOnce {
     }
 }
 
+/// Inputs of up to 8 KiB: all values of an array are copied more than once, and there is an end to its size. The others are read
+/// [afterwards](super::claim_read::with_inputs).
+const INPUT: &str = "case when octet_length(t.input) <= 8192 then t.input end";
+
 /// What is read of each task, before whether a batch can hold it: [`TaskRow::COLUMNS`](crate::sql::rows::TaskRow::COLUMNS), its input, and what
 /// [`read_claimed`] reads besides.
 const COLUMNS: [&str; 15] = [
@@ -139,7 +143,7 @@ const COLUMNS: [&str; 15] = [
     "t.priority",
     "t.options",
     "t.parent",
-    "t.input",
+    INPUT,
     "r.status",
     "r.ready_at",
     "r.attempt",

@@ -121,6 +121,45 @@ pub(super) async fn with_checkpoints(
     Ok(claimed)
 }
 
+/// The inputs that a claim has not brought itself.
+struct LoadInputs {
+    ids: Vec<Uuid>,
+}
+
+impl Operation for LoadInputs {
+    const NAME: &'static str = "read inputs";
+    type Answer = HashMap<TaskId, Vec<u8>>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
+        let mut sql = tx.sql("select id, input from ~task where ");
+        sql.ids("id", self.ids.iter().copied());
+        let mut rows = tx.fetch(sql).await?;
+        rows.rows()
+            .map(|mut row| Ok((TaskId(row.id()?), row.opt_bytes()?.unwrap_or_default())))
+            .collect()
+    }
+}
+
+/// Reads the inputs that are missing.
+pub(super) async fn with_inputs(
+    engine: &Engine,
+    mut claimed: Vec<Claimed>,
+) -> Result<Vec<Claimed>, Fault> {
+    let missing = claimed.iter().filter(|claimed| claimed.input.is_empty());
+    let ids: Vec<_> = missing.map(|claimed| claimed.id.0).collect();
+    if ids.is_empty() {
+        return Ok(claimed);
+    }
+    let read = engine.read_here(&LoadInputs { ids }).await;
+    let mut inputs = read.map_err(Fault::at_commit)?;
+    for claimed in &mut claimed {
+        if let Some(input) = inputs.remove(&claimed.id) {
+            claimed.input = input;
+        }
+    }
+    Ok(claimed)
+}
+
 /// After the claim was committed: an error leaves open whether it was carried out, for whoever asks.
 pub(super) async fn load(
     engine: &Engine,

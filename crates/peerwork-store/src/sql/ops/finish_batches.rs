@@ -70,7 +70,7 @@ impl FinishBatches {
 }
 
 impl Operation for FinishBatches {
-    const NAME: &'static str = "finish runs";
+    const NAME: &'static str = "finish batches";
     /// The batches that are there.
     type Answer = HashSet<RunId>;
 

@@ -139,7 +139,10 @@ impl Operation for RunningElsewhere {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<RunningIn>, Fault> {
         let (any, tasks) = match tx.database() {
             // It has no min() of uuids.
-            Database::Postgres => ("(array_agg(r.id))[1]", "ceil(sum(r.tasks))::bigint"),
+            Database::Postgres => (
+                "(array_agg(r.id))[1]",
+                "ceil(sum(r.tasks) - 0.000001)::bigint",
+            ),
             Database::Sqlite | Database::MySql => ("min(r.id)", "count(*)"),
         };
         let mut sql = tx.sql("select x.lane, t.grp, t.usr, x.tasks from (select r.lane, ");

@@ -84,7 +84,7 @@ pub(super) async fn in_a_batch(stage: &mut Stage) {
         statuses,
         [Status::Finished, Status::Finished, Status::Running]
     );
-    let unfold = Unfold { runs: vec![RUN] };
+    let unfold = Unfold::Of(vec![RUN]);
     stage.write("unfold a batch", unfold).await;
     let end = end_of(ids[2], RUN, OK);
     let end = Finish::of(vec![&end]);
