@@ -165,11 +165,6 @@ impl Batches {
     }
 }
 
-/// Whether a task that has no row in `running` may be held all the same.
-pub(crate) fn are_kept(tx: &Tx<'_>) -> bool {
-    tx.database() == Database::Postgres
-}
-
 impl Known {
     /// Forgets a batch that is gone before it is over.
     fn forget(&mut self, run: RunId) {
@@ -179,6 +174,11 @@ impl Known {
             self.paused_until = Some(Instant::now() + PAUSE);
         }
     }
+}
+
+/// Whether a task that has no row in `running` may be held all the same.
+pub(crate) fn are_kept(tx: &Tx<'_>) -> bool {
+    tx.database() == Database::Postgres
 }
 
 /// Unfolds the batches in which one of these tasks is, and answers how many there were.
