@@ -111,7 +111,7 @@ impl Operation for TakeAtOnce {
             return Ok(None);
         }
         let (now, is_batch) = (row.time()?, row.flag()?);
-        // Arrays, for the driver takes a multiple of their time for as many rows.
+        // Arrays: as many rows are more work for the driver, and meanwhile the connection claims nothing.
         let columns: Result<_, _> = (0..=COLUMNS.len()).map(|_| row.list()).collect();
         let mut rows = Rows::of_columns(columns?);
         let read = |mut row: Row<'_>| {
