@@ -64,11 +64,6 @@ pub(crate) const HELD: &str = concat!(
     ") h)"
 );
 
-/// Continues a list of lane, task and number of tasks that run, with what is in batches of other nodes than the one that follows: without
-/// a look at which have ended, as if as many had in each lane.
-pub(crate) const HELD_BY_LANE: &str = "union all select m.lane, m.id, b.open::float8 / cardinality(b.ids) \
-     from ~batch b cross join unnest(b.ids, b.lanes) m(id, lane) where b.node <> ";
-
 /// What this process knows of its own batches: what it does not know is found in the database, only slower.
 #[derive(Debug)]
 pub(crate) struct Batches {

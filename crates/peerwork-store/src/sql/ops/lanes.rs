@@ -4,7 +4,6 @@
 //! from where on it has not claimed yet. [`RunningElsewhere`] tells which of them other nodes work on.
 
 use crate::RunningIn;
-use crate::sql::batch;
 use crate::sql::dialect::Sql;
 use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
@@ -137,28 +136,22 @@ impl Operation for RunningElsewhere {
     type Answer = Vec<RunningIn>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<RunningIn>, Fault> {
-        let (any, tasks) = match tx.database() {
+        let any = match tx.database() {
             // It has no min() of uuids.
-            Database::Postgres => (
-                "(array_agg(r.id))[1]",
-                "ceil(sum(r.tasks) - 0.000001)::bigint",
-            ),
-            Database::Sqlite | Database::MySql => ("min(r.id)", "count(*)"),
+            Database::Postgres => "(array_agg(r.id))[1]",
+            Database::Sqlite | Database::MySql => "min(r.id)",
         };
         let mut sql = tx.sql("select x.lane, t.grp, t.usr, x.tasks from (select r.lane, ");
-        sql.push(any).push(" as id, ").push(tasks);
-        sql.push(" as tasks from ")
-            .push_on(Database::Postgres, "(select r.lane, r.id, 1 as tasks from ")
-            .push("~running r where r.node <> ")
+        sql.push(any)
+            .push(" as id, count(*) as tasks from ")
+            .held()
+            .push(" where r.node <> ")
             .bind(self.node)
             .push(" and r.status in (");
         let runs = Status::ALL.into_iter();
         let runs = runs.filter(|status| status.is_held() && status.work() == Work::Run);
-        sql.numbers(runs.map(Status::code)).push(") ");
-        if tx.database() == Database::Postgres {
-            sql.push(batch::HELD_BY_LANE).bind(self.node).push(") r ");
-        }
-        sql.push("group by r.lane) x ");
+        sql.numbers(runs.map(Status::code))
+            .push(") group by r.lane) x ");
         sql.push(match tx.dialect.capabilities.lateral {
             true => {
                 "cross join lateral (select t.grp, t.usr from ~task t where t.id = x.id limit 1) t"
