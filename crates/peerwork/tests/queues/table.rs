@@ -59,7 +59,8 @@ async fn a_table_gives_tasks_of_all_lanes_by_priority_and_time(place: Place) {
         running = stage.next().await;
         assert_eq!(running.id, id);
     }
-    assert_eq!(len(&store).await, 0);
+    // A task is taken out of the queue once it is claimed, beside its start.
+    until(async || len(&store).await == 0).await;
     running.finish(0).await;
     node.drain().await;
 }
