@@ -16,7 +16,7 @@ use peerwork_core::{BATCH_MAX, Status};
 
 /// The move from `ready` to `running` in one statement, with what the handlers need but their checkpoints.
 ///
-/// The rows are deleted by their places after they were locked, and written again elsewhere. What [`decide`] makes of them is decided
+/// The rows are deleted by their places after they were locked, and written again elsewhere. What [`decide`](peerwork_core::decide) makes of them is decided
 /// beforehand, for each status: see [`claimed_as`].
 pub(crate) struct TakeAtOnce {
     pub(super) claim: Claim,
