@@ -166,6 +166,8 @@ impl Known {
         if let Some(members) = self.batches.remove(&run)
             && members.open * 4 > members.tasks.len()
         {
+            // Whoever wonders why claims write rows finds it here.
+            tracing::debug!(run = %run.0, open = members.open, "a batch was unfolded with much of it open; keeping none for a while");
             self.paused_until = Some(Instant::now() + PAUSE);
         }
     }

@@ -121,7 +121,7 @@ impl SqlStore {
             dialect: self.engine.dialect.clone(),
             file: self.engine.file.clone(),
             origin: None,
-            batches: Batches::new(None),
+            batches: Batches::new(self.engine.dialect.batch_min),
         };
         Committer {
             engine: Arc::new(engine),

@@ -1,5 +1,6 @@
 //! What is read for the tasks that a claim has taken: what their handlers need, after the transaction.
 
+use crate::sql::dialect::Sql;
 use crate::sql::engine::{Engine, Operation};
 use crate::sql::fault::Fault;
 use crate::sql::rows::{Placed, TaskRow, read, select_held};
@@ -91,11 +92,16 @@ impl Operation for LoadCheckpoints {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let mut sql = tx.sql("select task_id, data from ~checkpoint where data is not null and ");
         sql.ids("task_id", self.ids.iter().copied());
-        let mut rows = tx.fetch(sql).await?;
-        rows.rows()
-            .map(|mut row| Ok((TaskId(row.id()?), row.opt_bytes()?.unwrap_or_default())))
-            .collect()
+        bytes_of(tx, sql).await
     }
+}
+
+/// Reads tasks' ids and some bytes of each.
+async fn bytes_of(tx: &mut Tx<'_>, sql: Sql) -> Result<HashMap<TaskId, Vec<u8>>, Fault> {
+    let mut rows = tx.fetch(sql).await?;
+    rows.rows()
+        .map(|mut row| Ok((TaskId(row.id()?), row.opt_bytes()?.unwrap_or_default())))
+        .collect()
 }
 
 /// Reads what the handlers of taken tasks need.
@@ -133,10 +139,7 @@ impl Operation for LoadInputs {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault> {
         let mut sql = tx.sql("select id, input from ~task where ");
         sql.ids("id", self.ids.iter().copied());
-        let mut rows = tx.fetch(sql).await?;
-        rows.rows()
-            .map(|mut row| Ok((TaskId(row.id()?), row.opt_bytes()?.unwrap_or_default())))
-            .collect()
+        bytes_of(tx, sql).await
     }
 }
 
