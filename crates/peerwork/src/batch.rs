@@ -24,22 +24,34 @@ pub(crate) struct Batcher<T, R> {
 
 struct Entry<T, R> {
     item: T,
-    answer: Answer<R>,
+    answer: Answer<T, R>,
 }
 
 /// Who is told what came of an item.
-enum Answer<R> {
+enum Answer<T, R> {
     Waiter(oneshot::Sender<Result<R>>),
-    Handler(Box<dyn FnOnce(Result<R>) + Send>),
+    Handler(Box<dyn FnOnce(T, Result<R>) + Send>),
 }
 
-impl<R> Answer<R> {
-    fn send(self, answer: Result<R>) {
-        match self {
+impl<T, R> Entry<T, R> {
+    fn tell(self, answer: Result<R>) {
+        match self.answer {
             // It may have stopped waiting.
-            Self::Waiter(waiter) => drop(waiter.send(answer)),
-            Self::Handler(handler) => handler(answer),
+            Answer::Waiter(waiter) => drop(waiter.send(answer)),
+            Answer::Handler(handler) => handler(self.item, answer),
         }
+    }
+}
+
+/// Room for one item.
+pub(crate) struct Room<'a, T, R>(mpsc::Permit<'a, Entry<T, R>>);
+
+impl<T, R> Room<'_, T, R> {
+    /// Hands the item in; `then` gets it back with its answer, from whoever writes the batch: it must be quick. It is not told if the
+    /// runtime stops.
+    pub fn submit(self, item: T, then: impl FnOnce(T, Result<R>) + Send + 'static) {
+        let answer = Answer::Handler(Box::new(then));
+        self.0.send(Entry { item, answer });
     }
 }
 
@@ -84,13 +96,16 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
         receiver.await.map_err(|_| gone())?
     }
 
-    /// Hands in an item; `then` is told its answer, by whoever writes the batch: it must be quick. It is not told if the
-    /// runtime stops.
+    /// Waits for room. None if the runtime has stopped.
     ///
-    /// Waits for room. Dropping the future before it is ready hands nothing in.
-    pub async fn submit_then(&self, item: T, then: impl FnOnce(Result<R>) + Send + 'static) {
-        let answer = Answer::Handler(Box::new(then));
-        let _ = self.sender.send(Entry { item, answer }).await;
+    /// Cancel safe.
+    pub async fn room(&self) -> Option<Room<'_, T, R>> {
+        self.sender.reserve().await.ok().map(Room)
+    }
+
+    /// Room, if there is some.
+    pub fn try_room(&self) -> Option<Room<'_, T, R>> {
+        self.sender.try_reserve().ok().map(Room)
     }
 }
 
@@ -122,9 +137,9 @@ async fn run<T: Clone + Send + 'static, R: Send + 'static>(
     }
 }
 
-fn tell<R>(answered: &mut Answered<R>) {
-    for (who, answer) in answered.drain(..) {
-        who.send(answer);
+fn tell<T, R>(answered: &mut Answered<T, R>) {
+    for (entry, answer) in answered.drain(..) {
+        entry.tell(answer);
     }
 }
 
@@ -167,22 +182,19 @@ impl<T, R> Queue<T, R> {
     }
 }
 
-type Answered<R> = Vec<(Answer<R>, Result<R>)>;
+type Answered<T, R> = Vec<(Entry<T, R>, Result<R>)>;
 
 /// Flushes `batch`; after a permanent error its halves, down to single items.
 async fn flush_all<T: Clone + 'static, R: 'static>(
     batch: Vec<Entry<T, R>>,
     flush: &Flush<T, R>,
-) -> Answered<R> {
+) -> Answered<T, R> {
     let mut answered = Vec::with_capacity(batch.len());
     let mut rest = vec![batch];
     while let Some(mut batch) = rest.pop() {
         let items = batch.iter().map(|entry| entry.item.clone()).collect();
         match flush(items).await {
-            Ok(answers) => {
-                let who = batch.into_iter().map(|entry| entry.answer);
-                answered.extend(who.zip(answers.into_iter().map(Ok)));
-            }
+            Ok(answers) => answered.extend(batch.into_iter().zip(answers.into_iter().map(Ok))),
             Err(error) if batch.len() > 1 && !error.is_transient() => {
                 let second = batch.split_off(batch.len() / 2);
                 rest.push(second);
@@ -190,8 +202,7 @@ async fn flush_all<T: Clone + 'static, R: 'static>(
             }
             Err(error) => {
                 let again = || Error::new(error.kind(), error.to_string());
-                let who = batch.into_iter().map(|entry| entry.answer);
-                answered.extend(who.map(|who| (who, Err(again()))));
+                answered.extend(batch.into_iter().map(|entry| (entry, Err(again()))));
             }
         }
     }

@@ -459,7 +459,7 @@ impl<H: Handler> Commit<H> {
         tokio::select! {
             biased;
             () = lease_end => lost(),
-            () = self.control.killed.cancelled() => {
+            () = self.control.killed.comes() => {
                 let reason = self.control.reason().unwrap_or(Reason::LeaseLost);
                 CommitError::rolled_back(reason)
             }

@@ -7,6 +7,7 @@ use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, payload};
 use peerwork_core::{PAGE_MAX, RunId, Status, TaskId};
 use peerwork_store::{Claimed, Filter, Progress, Save, Saved};
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
@@ -26,8 +27,8 @@ pub struct Run<H: Handler> {
 
 /// How a run hears of a stop, and how its node hears of its progress.
 pub(crate) struct Control {
-    /// Cancelled when the future must be dropped now.
-    pub killed: CancellationToken,
+    /// When the future must be dropped now.
+    pub killed: Killed,
     /// Held while a transaction of the run is under way.
     pub committed: tokio::sync::Mutex<Committed>,
     /// Whether it runs on while its node cannot renew its lease: see [`OnUnreachable`](peerwork_core::OnUnreachable).
@@ -37,6 +38,35 @@ pub(crate) struct Control {
     /// Told when the reason for which it is to stop is another one.
     told_anew: Notify,
     state: Mutex<ControlState>,
+}
+
+/// Whether a run's future must be dropped. As a token would be, without one for each task.
+#[derive(Default)]
+pub(crate) struct Killed {
+    is_so: AtomicBool,
+    told: Notify,
+}
+
+impl Killed {
+    pub fn kill(&self) {
+        self.is_so.store(true, Ordering::Release);
+        self.told.notify_waiters();
+    }
+
+    pub fn is_so(&self) -> bool {
+        self.is_so.load(Ordering::Acquire)
+    }
+
+    /// Returns once it is so.
+    ///
+    /// Cancel safe.
+    pub async fn comes(&self) {
+        // Before the look: whoever is told in between is woken all the same.
+        let told = self.told.notified();
+        if !self.is_so() {
+            told.await;
+        }
+    }
 }
 
 /// What a run's own transactions have done.
@@ -57,6 +87,8 @@ struct ControlState {
     /// Cancelled when the run is told to stop; a new one takes its place when that is withdrawn. Made for whoever asks.
     told: Option<CancellationToken>,
     reason: Option<Reason>,
+    /// Who keeps the line in which it waits for a slot.
+    stirs: Option<Arc<Notify>>,
     progress: Option<Progress>,
     /// Whether `progress` has not been written yet.
     unwritten: bool,
@@ -79,7 +111,7 @@ impl ControlState {
 impl Control {
     pub fn new(runs_on: bool) -> Self {
         Self {
-            killed: CancellationToken::new(),
+            killed: Killed::default(),
             committed: tokio::sync::Mutex::default(),
             runs_on,
             saved: Notify::new(),
@@ -99,13 +131,30 @@ impl Control {
             state.reason = Some(reason);
         }
         state.tell();
+        if let Some(keeper) = &state.stirs {
+            keeper.notify_one();
+        }
         self.told_anew.notify_one();
+    }
+
+    /// From now on whoever keeps its line hears of it when it is told to stop, or was before.
+    pub fn stirs(&self, keeper: &Arc<Notify>) {
+        let mut state = self.state();
+        if state.reason.is_some() {
+            keeper.notify_one();
+        }
+        state.stirs = Some(keeper.clone());
+    }
+
+    /// It does not wait in line any more.
+    pub fn begins(&self) {
+        self.state().stirs = None;
     }
 
     /// Tells the run to stop, and has its future dropped.
     pub fn kill(&self, reason: Reason) {
         self.tell(reason);
-        self.killed.cancel();
+        self.killed.kill();
     }
 
     /// The handler's future has ended: so does whatever it has left waiting for a stop.

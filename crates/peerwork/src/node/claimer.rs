@@ -3,15 +3,15 @@
 //! Wakes when a credit comes back or something may be claimable; asks nothing while there is no credit. What it does next is
 //! decided by the [`LaneBook`].
 
-use super::core::Turn;
 use super::limits::Part;
+use super::line::{self, ClaimedTasks, Upcoming};
 use super::{Core, runner};
 use crate::hub::Ear;
 use crate::run::Control;
 use peerwork_core::crowd::Restraint;
 use peerwork_core::lane_book::Step;
 use peerwork_core::{
-    BATCH_MAX, KindKey, LaneBook, LaneId, LaneView, Mono, NodeId, Rank, RunId, Work,
+    BATCH_MAX, KindKey, LaneBook, LaneId, LaneView, Mono, NodeId, Rank, RunId, Work, blame,
 };
 use peerwork_store::{Claim, ClaimAnswer, Claimed, Hint};
 use std::collections::BTreeMap;
@@ -351,39 +351,55 @@ pub(super) fn begin_held(
     if work == Work::Run {
         core.chooser.claimed(&claimed);
     }
-    // The slots in the order of the claims, and then the runs beside the next claim.
-    let lined_up = claimed
-        .into_iter()
-        .map(|task| (task, core.slots(work).line_up()));
-    let lined_up: Vec<_> = lined_up.collect();
+    let claim = ClaimedTasks {
+        node,
+        run,
+        tasks: claimed,
+    };
+    core.slots(work).bring(claim);
     if at_once {
-        return start_all(core, node, run, lined_up);
+        return start_all(core, work);
     }
+    // Beside the next claim.
     let starter = core.clone();
-    core.spawn(async move { start_all(&starter, node, run, lined_up) });
+    core.spawn(async move { start_all(&starter, work) });
 }
 
-/// Starts the runs of a claim.
-fn start_all(core: &Arc<Core>, node: NodeId, run: RunId, claimed: Vec<(Claimed, Turn)>) {
-    for (task, turn) in claimed {
-        let entry = core.registry.get(&task.kind);
-        let runs_on = entry
-            .as_ref()
-            .is_some_and(|entry| entry.rules.on_unreachable.runs_on(core.is_embedded));
-        let control = Arc::new(Control::new(runs_on));
-        if core.draining.is_cancelled() {
-            control.tell(crate::Reason::Drain);
+/// Starts the runs of all claims that were brought.
+fn start_all(core: &Arc<Core>, work: Work) {
+    core.slots(work).start_all(|claim| {
+        for claimed in claim.tasks {
+            start(core, work, claim.node, claimed);
         }
-        if core.hold(&task, control.clone()) {
-            let run = runner::run(core.clone(), control, entry, task, node, turn);
-            // In a box it is moved once, not by every layer around it.
-            core.spawn(Box::pin(run));
-        } else {
-            // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
-            core.spawn(runner::give_back(core.clone(), entry, task));
-        }
+        core.claim_is_over(claim.run);
+    });
+}
+
+fn start(core: &Arc<Core>, work: Work, node: NodeId, claimed: Claimed) {
+    let entry = core.registry.get(&claimed.kind);
+    let runs_on = entry
+        .as_ref()
+        .is_some_and(|entry| entry.rules.on_unreachable.runs_on(core.is_embedded));
+    let control = Arc::new(Control::new(runs_on));
+    if core.draining.is_cancelled() {
+        control.tell(crate::Reason::Drain);
     }
-    core.claim_is_over(run);
+    if !core.hold(&claimed, control.clone()) {
+        // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
+        core.spawn(runner::give_back(core.clone(), entry, claimed));
+        return;
+    }
+    let is_suspect = blame::is_suspect(claimed.task.crashes);
+    let upcoming = Upcoming {
+        claimed,
+        control,
+        entry,
+        node,
+    };
+    match is_suspect {
+        true => drop(core.spawn(Box::pin(runner::try_suspect(core.clone(), upcoming)))),
+        false => line::start(core, work, upcoming),
+    }
 }
 
 /// Waits until the look that goes on is over; if none does, for ever.

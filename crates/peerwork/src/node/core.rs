@@ -5,26 +5,24 @@ use super::eager::Idle;
 use super::external::Externals;
 use super::lease::Lease;
 use super::limits::{Limits, Names};
+use super::line::Slots;
 use super::registry::Registry;
 use super::trial::Court;
-use crate::batch::Batcher;
+use crate::batch::{Batcher, Room};
 use crate::client::{Client, Inner};
 use crate::run::{COUNT_PAGE, Control, SAVE_AGAIN};
 use crate::{Error, Handler, Reason, SaveError, Stop, TaskError, TaskKind};
 use futures_util::FutureExt;
 use peerwork_core::crowd::{self, Restraint};
-use peerwork_core::{BATCH_MAX, Credits, Mono, Name, Rules, RunId, State, TaskId, Work};
+use peerwork_core::{BATCH_MAX, Mono, Name, Rules, RunId, State, TaskId, Work};
 use peerwork_store::{Claimed, End, Ended, Filter, Hint, Save, Saved, Store, TaskRecord};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -86,70 +84,6 @@ pub(crate) struct Held {
     pub control: Arc<Control>,
     /// Whose it is; none of a cleanup.
     pub names: Option<Names>,
-}
-
-/// The slots and credits of one sort of work.
-pub(crate) struct Slots {
-    pub free: Arc<Semaphore>,
-    pub credits: Mutex<Credits>,
-}
-
-/// A slot, or a place in the line for one.
-pub(crate) enum Turn {
-    Now(OwnedSemaphorePermit),
-    InLine(Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send>>),
-}
-
-impl Slots {
-    /// What may be claimed for them.
-    pub fn credits(&self) -> MutexGuard<'_, Credits> {
-        self.credits.lock().expect("no panic under the lock")
-    }
-
-    /// Takes a place in line now, so that slots go to tasks in the order in which these were claimed, not in that in
-    /// which the runtime happens to start their runs.
-    pub fn line_up(&self) -> Turn {
-        let free = self.free.clone();
-        // Nobody is in the line while this succeeds.
-        if let Ok(slot) = free.clone().try_acquire_owned() {
-            return Turn::Now(slot);
-        }
-        // Out of the runtime's budget: beyond it the first poll would not get into the line.
-        let mut line = Box::pin(tokio::task::unconstrained(async move {
-            let slot = free.acquire_owned().await;
-            slot.expect("the semaphore is never closed")
-        }));
-        match line.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(slot) => Turn::Now(slot),
-            Poll::Pending => Turn::InLine(line),
-        }
-    }
-
-    /// Takes credits for tasks that will need a slot at once, if there are so many.
-    pub fn take(&self, tasks: usize) -> bool {
-        let mut credits = self.credits();
-        let is_enough = credits.free_slots() >= tasks;
-        if is_enough {
-            credits.claimed(tasks);
-        }
-        is_enough
-    }
-
-    /// Puts credits back for which nothing was claimed.
-    pub fn put_back(&self, tasks: usize) {
-        let mut credits = self.credits();
-        credits.not_claimed(tasks);
-    }
-}
-
-impl Turn {
-    /// Waits until it is its turn, for a while. Dropping it leaves the line.
-    pub async fn comes_within(self, patience: Duration) -> Option<OwnedSemaphorePermit> {
-        match self {
-            Self::Now(slot) => Some(slot),
-            Self::InLine(line) => tokio::time::timeout(patience, line).await.ok(),
-        }
-    }
 }
 
 impl Core {
@@ -255,25 +189,25 @@ impl Core {
         }
     }
 
-    /// Hands in the end of a run, to be recorded as [`end`](Self::end) does it; `then` is told what came of it.
-    pub async fn end_later(
+    /// Has the end of a run recorded as [`end`](Self::end) does it; `then` is told what came of it.
+    pub fn record(
         self: &Arc<Self>,
+        room: Room<'_, End, Ended>,
         end: End,
         then: impl FnOnce(Option<Ended>) + Send + 'static,
     ) {
-        let (core, again) = (self.clone(), end.clone());
-        let answered = move |answer: peerwork_store::Result<Ended>| match answer {
+        let core = self.clone();
+        room.submit(end, move |end, answer| match answer {
             Ok(ended) => then(Some(ended)),
             Err(error) => {
-                tracing::debug!(task = %again.id, %error, "end not recorded yet");
+                tracing::debug!(task = %end.id, %error, "end not recorded yet");
                 let slowly = core.clone();
                 core.spawn(async move {
                     tokio::time::sleep(SAVE_AGAIN).await;
-                    then(slowly.end(again).await);
+                    then(slowly.end(end).await);
                 });
             }
-        };
-        self.ender.submit_then(end, answered).await;
+        });
     }
 
     /// The rules of a kind, as its handler states them.

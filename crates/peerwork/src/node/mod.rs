@@ -27,6 +27,7 @@ mod external;
 mod fence;
 mod lease;
 mod limits;
+mod line;
 mod named;
 mod pulse;
 mod reconcile;
@@ -44,9 +45,10 @@ use crate::hub::Hub;
 use crate::queue::{ExternalQueue, QueueTimes};
 use crate::{Database, Env, Error, Handler, Result, TaskError};
 use chooser::Chooser;
-use core::{Count, Slots};
+use core::Count;
 use external::Externals;
 use lease::Lease;
+use line::Slots;
 use peerwork_core::policy::Policies;
 use peerwork_core::{Credits, Fifo, LeaseTimes, NodeId, Policy, Rules, TaskId, Work};
 use peerwork_store::{Hint, NodeCard, Store};
@@ -58,7 +60,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -303,10 +305,7 @@ impl NodeBuilder {
         store.register(card.clone()).await?;
 
         let hub = Hub::start(store.clone(), &self.env);
-        let slots = |slots| Slots {
-            free: Arc::new(Semaphore::new(slots)),
-            credits: Mutex::new(Credits::new(slots, self.env.now())),
-        };
+        let slots = |slots| Slots::new(slots, Credits::new(slots, self.env.now()));
         let core = Arc::new(Core {
             client: Inner::new(self.database.clone(), store.clone(), self.env.clone(), hub),
             registry: self.registry,
@@ -347,6 +346,9 @@ impl NodeBuilder {
         core.spawn_duty("pulse", pulse::run(core.clone()));
         core.spawn_duty("fence", fence::run(core.clone()));
         core.spawn_duty("upkeep", upkeep::run(core.clone()));
+        for work in [Work::Run, Work::Cleanup] {
+            core.spawn_duty("line", line::keep(core.clone(), work));
+        }
         core.spawn_duty("claimer", claimer::run(core.clone()));
         core.spawn_duty("reconcile", reconcile::run(core.clone()));
         Ok(Node {

@@ -1,25 +1,24 @@
-//! One claimed task: wait for a slot, run the handler under the guard, record the end.
+//! Runs: the handler under the guard, then the end for whoever records it, then the next in line for the slot.
 
 use super::Core;
-use super::core::Turn;
+use super::line::{Slot, Upcoming};
 use super::registry::{Entry, Outcome};
 use super::trial::{self, Trial};
 use crate::Reason;
+use crate::batch::Room;
 use crate::run::Control;
 use crate::task_error::Cause;
-use peerwork_core::{
-    Credits, Event, LaneId, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work, blame,
-};
+use peerwork_core::{Event, LaneId, Name, NodeId, OnPauseDeadline, Rules, Status, Timestamp, Work};
 use peerwork_store::{Claimed, End, Ended};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-/// How long a claimed task waits for a slot.
-const PATIENCE: Duration = Duration::from_millis(Credits::GIVE_BACK_MS);
+/// For how long runs that end at once follow each other before others of the runtime have their turn.
+const BREATH: Duration = Duration::from_micros(100);
 
 /// How a handler's future ended.
 enum Ending {
@@ -31,40 +30,148 @@ enum Ending {
     NotStarted,
 }
 
-/// Runs a claimed task to the acknowledgement of its end.
-pub(super) async fn run(
+/// Runs a claimed task in a slot, and then those that wait for one.
+pub(super) async fn work(
     core: Arc<Core>,
-    control: Arc<Control>,
-    entry: Option<Arc<Entry>>,
-    claimed: Claimed,
-    node: NodeId,
-    turn: Turn,
+    mut upcoming: Upcoming,
+    mut slot: Slot,
+    mut trial: Option<Trial>,
 ) {
-    let facts = Facts::of(entry, &claimed);
-    let work = claimed.task.status.work();
-    let ending = match &facts.entry {
-        Some(entry) => execute(&core, &control, entry, &facts, claimed, node, turn).await,
-        // A claim asks for registered kinds only; two names with one key would come here.
-        None => Ending::Dropped(Reason::Drain),
-    };
-    let started = !matches!(ending, Ending::NotStarted);
-    if matches!(ending, Ending::Dropped(_)) {
-        // Whatever of it is still under way.
-        control.killed.cancel();
-    }
-    if let Some(status) = ended_by_commit(&core, &control).await {
-        control.over();
-        if !matches!(ending, Ending::Returned(Ok(_))) {
-            tracing::warn!(task = %facts.id, kind = %facts.kind, "the run was ended by its own transaction before; how it ended otherwise is not recorded");
+    let mut since = Instant::now();
+    loop {
+        upcoming.control.begins();
+        let (mut over, claimed, node) = Over::of(upcoming);
+        over.ending = over.execute(&core, claimed, node, trial.take()).await;
+        if let Some(over) = over.record_at_once(&core) {
+            drop(slot);
+            return over.record(&core).await;
         }
-        core.release(facts.id, facts.run, work, started);
-        core.chooser.let_go(facts.lane);
-        conclude(&core, Ended::Recorded(status), &facts, started, false);
-        return;
+        (upcoming, slot) = match slot.next() {
+            Some(next) => next,
+            None => return,
+        };
+        if since.elapsed() > BREATH {
+            tokio::task::yield_now().await;
+            since = Instant::now();
+        }
     }
-    let end = facts.end(&core, &control, ending);
-    control.over();
-    finish(&core, end, facts, work, started).await;
+}
+
+/// Gives a task back that waited for its start, or records why it does not come to that.
+pub(super) async fn leave(core: Arc<Core>, upcoming: Upcoming) {
+    let (mut over, ..) = Over::of(upcoming);
+    if let Some(reason) = over.control.reason() {
+        over.ending = Ending::Dropped(reason);
+    }
+    over.record(&core).await;
+}
+
+/// Waits for what a suspect needs before it begins, its trial and then a slot, and runs it. If they do not come in time, it goes back.
+pub(super) async fn try_suspect(core: Arc<Core>, upcoming: Upcoming) {
+    let control = upcoming.control.clone();
+    let admitted = tokio::select! {
+        biased;
+        () = control.stopped() => None,
+        admitted = admit(&core, &upcoming.claimed) => admitted,
+    };
+    match admitted {
+        Some((slot, trial)) => work(core, upcoming, slot, Some(trial)).await,
+        None => leave(core, upcoming).await,
+    }
+}
+
+async fn admit(core: &Arc<Core>, claimed: &Claimed) -> Option<(Slot, Trial)> {
+    // Not in the line for a slot meanwhile: it would keep one that it cannot use.
+    let trial = Trial::comes(core, claimed.task.crashes).await?;
+    let slot = Slot::comes(core, claimed.task.status.work()).await?;
+    Trial::begin(core, claimed).await.then_some((slot, trial))
+}
+
+/// A run that is over, and its task.
+struct Over {
+    facts: Facts,
+    control: Arc<Control>,
+    ending: Ending,
+}
+
+impl Over {
+    /// As if it were over before it has begun.
+    fn of(upcoming: Upcoming) -> (Self, Claimed, NodeId) {
+        let Upcoming {
+            claimed,
+            control,
+            entry,
+            node,
+        } = upcoming;
+        let over = Self {
+            facts: Facts::of(entry, &claimed),
+            control,
+            ending: Ending::NotStarted,
+        };
+        (over, claimed, node)
+    }
+
+    fn started(&self) -> bool {
+        !matches!(self.ending, Ending::NotStarted)
+    }
+
+    /// Hands its end in to be recorded, if nobody has to wait for that.
+    fn record_at_once(self, core: &Arc<Core>) -> Option<Self> {
+        let committed = self.control.committed.try_lock();
+        let is_left_to_us = committed.is_ok_and(|committed| committed.ended.is_none());
+        match core.ender.try_room() {
+            Some(room) if is_left_to_us && !core.ended.is_cancelled() => {
+                self.hand_in(core, room);
+                None
+            }
+            _ => Some(self),
+        }
+    }
+
+    /// Hands its end in to be recorded, when nothing else of it is under way.
+    async fn record(self, core: &Arc<Core>) {
+        if let Some(status) = ended_by_commit(core, &self.control).await {
+            self.control.over();
+            let started = self.started();
+            let Self { facts, ending, .. } = self;
+            if !matches!(ending, Ending::Returned(Ok(_))) {
+                tracing::warn!(task = %facts.id, kind = %facts.kind, "the run was ended by its own transaction before; how it ended otherwise is not recorded");
+            }
+            core.release(facts.id, facts.run, facts.work, started);
+            core.chooser.let_go(facts.lane);
+            conclude(core, Ended::Recorded(status), &facts, started, false);
+        } else if let Some(room) = core.ender.room().await
+            // A node that was dropped has crashed: its peers find out by themselves.
+            && !core.ended.is_cancelled()
+        {
+            self.hand_in(core, room);
+        }
+    }
+
+    /// Hands its end in, and leaves the rest to whoever records it.
+    fn hand_in(self, core: &Arc<Core>, room: Room<'_, End, Ended>) {
+        let started = self.started();
+        let Self {
+            facts,
+            control,
+            ending,
+        } = self;
+        let end = facts.end(core, &control, ending);
+        control.over();
+        let stopped = matches!(end.event, Event::Stopped);
+        let recorder = core.clone();
+        core.record(room, end, move |ended| match ended {
+            Some(Ended::Recorded(status)) if status.is_held() => {
+                // Its pause was taken back as it was forced, say: its future is gone, and it goes on from its checkpoint.
+                let core = recorder.clone();
+                recorder.spawn(async move {
+                    let ended = core.end(facts.as_end(Event::Stopped)).await;
+                    let_go(&core, ended, &facts, started, true);
+                });
+            }
+            ended => let_go(&recorder, ended, &facts, started, stopped),
+        });
+    }
 }
 
 /// Waits until no transaction of the run is under way. What the task became, if one of them has ended the run.
@@ -82,9 +189,7 @@ pub(super) async fn give_back(core: Arc<Core>, entry: Option<Arc<Entry>>, claime
     let end = facts.as_end(Event::Stopped);
     core.end(end).await;
     let now = core.client.env.now();
-    core.slots(claimed.task.status.work())
-        .credits()
-        .ended(1, now);
+    core.slots(facts.work).credits().ended(1, now);
     core.chooser.let_go(facts.lane);
 }
 
@@ -92,6 +197,7 @@ pub(super) async fn give_back(core: Arc<Core>, entry: Option<Arc<Entry>>, claime
 struct Facts {
     id: peerwork_core::TaskId,
     run: peerwork_core::RunId,
+    work: Work,
     /// Where it was claimed.
     lane: LaneId,
     kind: Name,
@@ -106,6 +212,7 @@ impl Facts {
         Self {
             id: claimed.id,
             run: claimed.run,
+            work: claimed.task.status.work(),
             lane: claimed.lane,
             kind: claimed.kind.clone(),
             entry,
@@ -205,77 +312,44 @@ impl Facts {
     }
 }
 
-/// Waits for a slot, then runs the handler's future until it ends or must be dropped. The slot is free when this
-/// returns.
-async fn execute(
-    core: &Arc<Core>,
-    control: &Arc<Control>,
-    entry: &Entry,
-    facts: &Facts,
-    claimed: Claimed,
-    node: NodeId,
-    turn: Turn,
-) -> Ending {
-    if let Some(reason) = control.reason() {
-        return Ending::Dropped(reason);
-    }
-    let admitted = match turn {
-        Turn::Now(slot) if !blame::is_suspect(claimed.task.crashes) => Some((slot, None)),
-        turn => tokio::select! {
+impl Over {
+    /// Runs the handler's future until it ends or must be dropped.
+    async fn execute(
+        &self,
+        core: &Arc<Core>,
+        claimed: Claimed,
+        node: NodeId,
+        trial: Option<Trial>,
+    ) -> Ending {
+        let Self { facts, control, .. } = self;
+        if let Some(reason) = control.reason() {
+            return Ending::Dropped(reason);
+        }
+        let Some(entry) = &facts.entry else {
+            // A claim asks for registered kinds only; two names with one key would come here.
+            return Ending::Dropped(Reason::Drain);
+        };
+        let work = guarded(
+            core,
+            control,
+            node,
+            entry.start(core.clone(), control.clone(), claimed),
+        );
+        // The handler first: whatever ends at its first poll needs nothing of the rest. It is not polled once it was killed.
+        let ending = tokio::select! {
             biased;
-            () = control.stopped() => return Ending::Dropped(control.reason().unwrap_or(Reason::Drain)),
-            admitted = admit(core, &claimed, turn) => admitted,
-        },
-    };
-    let Some((slot, trial)) = admitted else {
-        return Ending::NotStarted;
-    };
-    let work = guarded(
-        core,
-        control,
-        node,
-        entry.start(core.clone(), control.clone(), claimed),
-    );
-    // The handler first: whatever ends at its first poll needs nothing of the rest. It is not polled once it was killed.
-    let ending = tokio::select! {
-        biased;
-        ending = work => ending,
-        () = control.killed.cancelled() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
-        () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
-        () = silent(control, facts) => Ending::Dropped(Reason::Timeout),
-        () = trial::last(trial, control) => unreachable!("it never returns"),
-    };
-    drop(slot);
-    ending
-}
-
-/// Waits for what a run needs before it begins: a slot, and a suspect its trial. None if that did not come in time.
-///
-/// Dropping the future leaves all lines.
-async fn admit(
-    core: &Core,
-    claimed: &Claimed,
-    turn: Turn,
-) -> Option<(OwnedSemaphorePermit, Option<Trial>)> {
-    let crashes = claimed.task.crashes;
-    if !blame::is_suspect(crashes) {
-        return Some((turn.comes_within(PATIENCE).await?, None));
+            ending = work => ending,
+            () = control.killed.comes() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
+            () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
+            () = silent(control, facts) => Ending::Dropped(Reason::Timeout),
+            () = trial::last(trial, control) => unreachable!("it never returns"),
+        };
+        if matches!(ending, Ending::Dropped(_)) {
+            // Whatever of it is still under way.
+            control.killed.kill();
+        }
+        ending
     }
-    // It must not stand in the line for a slot meanwhile, and keep one that it cannot use.
-    drop(turn);
-    Box::pin(try_suspect(core, claimed)).await
-}
-
-async fn try_suspect(
-    core: &Core,
-    claimed: &Claimed,
-) -> Option<(OwnedSemaphorePermit, Option<Trial>)> {
-    let trial = Trial::comes(core, claimed.task.crashes).await?;
-    let turn = core.slots(claimed.task.status.work()).line_up();
-    let slot = turn.comes_within(PATIENCE).await?;
-    Trial::begin(core, claimed)
-        .await
-        .then_some((slot, Some(trial)))
 }
 
 /// Checks before each poll that the run was not killed, and the lease: past its deadline the future is not polled any more,
@@ -297,7 +371,7 @@ async fn guarded(
         if is_over {
             return Poll::Ready(Ending::Dropped(Reason::LeaseLost));
         }
-        if control.killed.is_cancelled() {
+        if control.killed.is_so() {
             let reason = control.reason().unwrap_or(Reason::LeaseLost);
             return Poll::Ready(Ending::Dropped(reason));
         }
@@ -377,38 +451,9 @@ async fn standing(core: &Core, facts: &Facts) -> Option<Status> {
     standing.ok()?.into_iter().next()?
 }
 
-/// Hands in an end, and leaves the rest to whoever records it.
-async fn finish(core: &Arc<Core>, end: End, facts: Facts, work: Work, started: bool) {
-    if core.ended.is_cancelled() {
-        // The node was dropped, which is a crash: its peers find out by themselves.
-        return;
-    }
-    let stopped = matches!(end.event, Event::Stopped);
-    let recorder = core.clone();
-    let then = move |ended: Option<Ended>| match ended {
-        Some(Ended::Recorded(status)) if status.is_held() => {
-            // Its pause was taken back as it was forced, say: its future is gone, and it goes on from its checkpoint.
-            let core = recorder.clone();
-            recorder.spawn(async move {
-                let ended = core.end(facts.as_end(Event::Stopped)).await;
-                let_go(&core, ended, &facts, work, started, true);
-            });
-        }
-        ended => let_go(&recorder, ended, &facts, work, started, stopped),
-    };
-    core.end_later(end, then).await;
-}
-
 /// Forgets a run whose end is recorded, or never will be.
-fn let_go(
-    core: &Arc<Core>,
-    ended: Option<Ended>,
-    facts: &Facts,
-    work: Work,
-    started: bool,
-    stopped: bool,
-) {
-    core.release(facts.id, facts.run, work, started);
+fn let_go(core: &Arc<Core>, ended: Option<Ended>, facts: &Facts, started: bool, stopped: bool) {
+    core.release(facts.id, facts.run, facts.work, started);
     core.chooser.let_go(facts.lane);
     if let Some(ended) = ended {
         conclude(core, ended, facts, started, stopped);
