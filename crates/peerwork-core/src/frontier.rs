@@ -44,8 +44,8 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// How far a bound stays behind what was claimed, in milliseconds: a create that is being committed has an earlier
-    /// time than one that was committed before it. What is later than that is found by the next look.
+    /// How far a bound stays behind the present, or behind what was claimed if that was later, in milliseconds: a create that is being
+    /// committed has an earlier time than one that was committed before it. What takes longer than that is found by the next look.
     pub const SLACK_MS: u64 = 100;
 
     /// Ranks of a lane that are told apart; those beyond are part of the range before them.
@@ -72,9 +72,10 @@ impl Frontier {
         }
     }
 
-    /// A task was claimed, and all of its rank that were before it, as far as they were there.
-    pub fn claimed(&mut self, lane: LaneId, rank: Rank, ready_at: Timestamp) {
-        let bound = ready_at.minus_ms(Self::SLACK_MS);
+    /// A task was claimed, and all of its rank that were before it, as far as they were there. It was not before `now`.
+    pub fn claimed(&mut self, lane: LaneId, rank: Rank, ready_at: Timestamp, now: Timestamp) {
+        let settled = now.max(ready_at).minus_ms(Self::SLACK_MS);
+        let bound = ready_at.min(settled);
         self.bound(lane, rank, |known| {
             known.map_or(bound, |known| known.max(bound))
         });
@@ -141,6 +142,8 @@ mod tests {
 
     const LANE: LaneId = LaneId(Uuid::from_u128(1));
     const SLACK: i64 = Frontier::SLACK_MS as i64 * 1_000;
+    /// So long ago that it tells nothing of what is being committed.
+    const THEN: Timestamp = Timestamp(0);
 
     fn ranges(frontier: &Frontier) -> Vec<(i32, i64, i32)> {
         let range = |reach: Reach| (reach.rank.0, reach.since.0, reach.until.0);
@@ -160,15 +163,30 @@ mod tests {
         let mut frontier = Frontier::default();
         frontier.saw(LANE, Rank(5), Timestamp(SLACK + 10));
         assert_eq!(ranges(&frontier), [(5, 10, i32::MAX)]);
-        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 500));
-        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 300));
+        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 500), THEN);
+        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 300), THEN);
         assert_eq!(ranges(&frontier), [(5, 500, i32::MAX)]);
+    }
+
+    #[test]
+    fn a_bound_keeps_its_distance_from_the_present_only() {
+        let mut frontier = Frontier::default();
+        let mut bound_after = |ready_at: i64, now: i64| {
+            frontier.claimed(LANE, Rank(5), Timestamp(ready_at), Timestamp(now));
+            ranges(&frontier)[0].1
+        };
+        let second = 1_000_000;
+        assert_eq!(bound_after(second, 9 * second), second, "long ago");
+        let just_now = 9 * second - 5;
+        assert_eq!(bound_after(just_now, 9 * second), 9 * second - SLACK);
+        let not_yet = 9 * second + 5;
+        assert_eq!(bound_after(not_yet, 9 * second), not_yet - SLACK);
     }
 
     #[test]
     fn what_arrives_late_is_reached_once_it_has_been_seen() {
         let mut frontier = Frontier::default();
-        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 500));
+        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 500), THEN);
         frontier.saw(LANE, Rank(5), Timestamp(20));
         assert_eq!(ranges(&frontier), [(5, 20, i32::MAX)]);
         // A more urgent one likewise.
@@ -179,7 +197,7 @@ mod tests {
     #[test]
     fn a_newcomer_below_all_ranks_is_reached() {
         let mut frontier = Frontier::default();
-        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 500));
+        frontier.claimed(LANE, Rank(5), Timestamp(SLACK + 500), THEN);
         frontier.heard(LANE, Rank(7));
         assert_eq!(
             ranges(&frontier).len(),
@@ -199,7 +217,7 @@ mod tests {
             for (step, rank, at) in steps {
                 match step {
                     0 => frontier.saw(LANE, Rank(rank), Timestamp(at)),
-                    1 => frontier.claimed(LANE, Rank(rank), Timestamp(at)),
+                    1 => frontier.claimed(LANE, Rank(rank), Timestamp(at), THEN),
                     _ => frontier.heard(LANE, Rank(rank)),
                 }
                 let ranges = ranges(&frontier);
@@ -220,7 +238,7 @@ mod tests {
     fn the_memory_is_bounded() {
         let mut frontier = Frontier::default();
         for lane in 0..Frontier::LANES_MAX as u128 + 5 {
-            frontier.claimed(LaneId(Uuid::from_u128(lane)), Rank(0), Timestamp(0));
+            frontier.claimed(LaneId(Uuid::from_u128(lane)), Rank(0), Timestamp(0), THEN);
         }
         assert_eq!(frontier.all().count(), Frontier::LANES_MAX);
     }

@@ -352,18 +352,19 @@ impl LaneBook {
     }
 
     /// A claim of `work` was answered: with these tasks, each with its lane, rank and time. `ranks` are those of its
-    /// [reaches](Self::reaches).
+    /// [reaches](Self::reaches). By the database's clock it was not before `now`.
     pub fn claimed(
         &mut self,
         work: Work,
         grants: &[Grant],
         ranks: &BTreeMap<LaneId, Rank>,
         tasks: impl Iterator<Item = (LaneId, Rank, Timestamp)>,
+        now: Timestamp,
     ) {
         let mut counts: BTreeMap<LaneId, usize> = BTreeMap::new();
         let mut lasts: BTreeMap<Key, (Rank, Timestamp)> = BTreeMap::new();
         for (lane, rank, ready_at) in tasks {
-            self.frontier.claimed(lane, rank, ready_at);
+            self.frontier.claimed(lane, rank, ready_at, now);
             self.latest = self.latest.max(ready_at);
             *counts.entry(lane).or_default() += 1;
             let key = self.key(lane, rank);

@@ -29,13 +29,16 @@ fn next(book: &LaneBook, now: u64) -> Step {
     book.next(&BOTH, ms(now), ms(0))
 }
 
+/// Nothing is known of the time.
+const THEN: Timestamp = Timestamp(0);
+
 fn claim(book: &mut LaneBook, n: u128, asked: usize, got: usize) {
     let grant = Grant {
         lane: lane(n),
         tasks: asked,
     };
     let tasks = (0..got).map(|i| (lane(n), Rank(0), Timestamp(1_000_000_000 + i as i64)));
-    book.claimed(Work::Run, &[grant], &BTreeMap::new(), tasks);
+    book.claimed(Work::Run, &[grant], &BTreeMap::new(), tasks, THEN);
 }
 
 fn look(book: &mut LaneBook, from: u64, to: u64, lanes: Vec<LaneView>) {
@@ -333,7 +336,7 @@ fn ranks_of_a_lane_are_claimed_and_emptied_one_by_one() {
     assert_eq!((reaches[0].rank, reaches[0].until), (Rank(5), Rank(6)));
     assert_eq!(reaches.len(), 1);
     let tasks = (0..4).map(|i| (lane(1), Rank(5), Timestamp(100 + i)));
-    book.claimed(Work::Run, &grant, &only, tasks);
+    book.claimed(Work::Run, &grant, &only, tasks, THEN);
     let since = |book: &LaneBook, rank| {
         let mut shown = book.lanes(Work::Run).iter();
         shown
@@ -342,12 +345,12 @@ fn ranks_of_a_lane_are_claimed_and_emptied_one_by_one() {
     };
     assert_eq!(since(&book, 5), Some(Timestamp(103)));
     assert_eq!(since(&book, 0), Some(Timestamp(50)));
-    book.claimed(Work::Run, &grant, &only, std::iter::empty());
+    book.claimed(Work::Run, &grant, &only, std::iter::empty(), THEN);
     assert_eq!(since(&book, 5), None);
     assert_eq!(book.lanes(Work::Run).len(), 2);
     // In the lane's own order all of it is emptied.
     let one = [(lane(1), Rank(0), Timestamp(60))].into_iter();
-    book.claimed(Work::Run, &grant, &BTreeMap::new(), one);
+    book.claimed(Work::Run, &grant, &BTreeMap::new(), one, THEN);
     assert_eq!(book.lanes(Work::Run), []);
     assert_eq!(next(&book, 2), Step::Look, "two were announced");
 }

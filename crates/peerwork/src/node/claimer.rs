@@ -277,6 +277,7 @@ impl Claimer {
             kinds,
             version,
         };
+        let now = core.limits.time(core.client.env.now());
         core.claims(run);
         // Only now: a drain that began before has not seen this claim, and would not wait for it.
         if core.draining.is_cancelled() {
@@ -315,7 +316,7 @@ impl Claimer {
         let tasks = claimed
             .iter()
             .map(|task| (task.lane, task.rank, task.task.ready_at));
-        self.book.claimed(work, &grants, ranks, tasks);
+        self.book.claimed(work, &grants, ranks, tasks, now);
         Ok(begin(core, work, node, run, claimed, bounds.is_some()))
     }
 }

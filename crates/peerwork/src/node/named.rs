@@ -87,9 +87,9 @@ impl Claimer {
         let emptied = lanes.into_iter().filter(|lane| !there.contains(lane));
         let emptied: Vec<_> = emptied.map(|lane| Grant { lane, tasks: 1 }).collect();
         external.forget(&emptied);
-        let all_ranks = BTreeMap::new();
-        self.book
-            .claimed(work, &emptied, &all_ranks, std::iter::empty());
+        let (all_ranks, none) = (BTreeMap::new(), std::iter::empty());
+        let now = core.limits.time(core.client.env.now());
+        self.book.claimed(work, &emptied, &all_ranks, none, now);
         let told = offers.iter().map(|offer| (offer.task, offer.since));
         let told = told.collect();
         external.offer(&core, offers).await;
