@@ -37,6 +37,14 @@ impl Name {
     /// # Errors
     /// [`NameError`] if it is too long or contains NUL.
     pub fn new(what: &'static str, text: &str) -> Result<Self, NameError> {
+        Self::shared(what, text.into())
+    }
+
+    /// The same of a text that others share.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn shared(what: &'static str, text: Arc<str>) -> Result<Self, NameError> {
         if text.len() > NAME_BYTES_MAX {
             return Err(NameError::TooLong {
                 what,
@@ -46,10 +54,10 @@ impl Name {
         if text.contains('\0') {
             return Err(NameError::Nul {
                 what,
-                name: text.to_owned(),
+                name: text.to_string(),
             });
         }
-        Ok(Self(text.into()))
+        Ok(Self(text))
     }
 
     /// The name as text.

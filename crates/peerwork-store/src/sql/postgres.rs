@@ -95,7 +95,7 @@ impl Kind {
             Self::Bool => Cell::Int((*bytes.first()? != 0).into()),
             Self::Id => Cell::Id(Uuid::from_slice(bytes).ok()?),
             Self::Bytes => Cell::Bytes(bytes.to_vec()),
-            Self::Text => Cell::Text(str::from_utf8(bytes).ok()?.to_owned()),
+            Self::Text => Cell::Text(str::from_utf8(bytes).ok()?.into()),
         })
     }
 
@@ -113,10 +113,20 @@ impl Kind {
         bytes.split_off(..4)?;
         let mut cells = Vec::with_capacity(length.min(bytes.len() / 4));
         for _ in 0..length {
-            cells.push(match usize::try_from(number(&mut bytes)?) {
-                Ok(length) => self.decode(bytes.split_off(..length)?)?,
+            let cell = match usize::try_from(number(&mut bytes)?) {
+                Ok(length) => {
+                    let bytes = bytes.split_off(..length)?;
+                    match cells.last() {
+                        // The same name many times is one.
+                        Some(Cell::Text(text)) if text.as_bytes() == bytes => {
+                            Cell::Text(text.clone())
+                        }
+                        _ => self.decode(bytes)?,
+                    }
+                }
                 Err(_) => Cell::Null,
-            });
+            };
+            cells.push(cell);
         }
         (dimensions == 1).then_some(cells)
     }

@@ -69,7 +69,9 @@ fn decode(rows: &[SqliteRow]) -> Result<Rows, Fault> {
                 // A column without a declared type, as that of an expression, has its value's type.
                 let cell = match value.type_info().name() {
                     "INTEGER" | "BOOLEAN" => <i64 as Decode<Sqlite>>::decode(value).map(Cell::Int),
-                    "TEXT" => <String as Decode<Sqlite>>::decode(value).map(Cell::Text),
+                    "TEXT" => {
+                        <&str as Decode<Sqlite>>::decode(value).map(|text| Cell::Text(text.into()))
+                    }
                     _ => <Vec<u8> as Decode<Sqlite>>::decode(value).map(Cell::Bytes),
                 };
                 cell.map_err(|error| Fault::broken(error.to_string()))?

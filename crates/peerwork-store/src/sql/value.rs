@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use peerwork_core::{KindKey, LaneId, Name, NodeId, Rank, RunId, Status, TaskId, Timestamp};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A parameter of a statement. Each knows its type when it is NULL too, because PostgreSQL asks for it.
@@ -112,7 +113,7 @@ pub(crate) enum Cell {
     Bytes(Vec<u8>),
     /// MariaDB's texts are bytes.
     #[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
-    Text(String),
+    Text(Arc<str>),
     /// An array: PostgreSQL only.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     List(Vec<Cell>),
@@ -230,17 +231,26 @@ impl Row<'_> {
         }
     }
 
-    pub(crate) fn opt_text(&mut self) -> Result<Option<String>, Fault> {
+    fn opt_shared_text(&mut self) -> Result<Option<Arc<str>>, Fault> {
         match self.next()? {
             Cell::Null => Ok(None),
             Cell::Text(text) => Ok(Some(text)),
             // MariaDB keeps names and texts as bytes, so that no collation ever touches them.
             Cell::Bytes(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Ok(Some(text)),
+                Ok(text) => Ok(Some(text.into())),
                 Err(error) => Err(self.wrong(&Cell::Bytes(error.into_bytes()), "UTF-8 text")),
             },
             other => Err(self.wrong(&other, "text")),
         }
+    }
+
+    fn shared_text(&mut self) -> Result<Arc<str>, Fault> {
+        self.opt_shared_text()?
+            .ok_or_else(|| self.wrong(&Cell::Null, "text"))
+    }
+
+    pub(crate) fn opt_text(&mut self) -> Result<Option<String>, Fault> {
+        Ok(self.opt_shared_text()?.map(|text| text.as_ref().to_owned()))
     }
 
     /// An array's values; of NULL none.
@@ -253,12 +263,11 @@ impl Row<'_> {
     }
 
     pub(crate) fn text(&mut self) -> Result<String, Fault> {
-        self.opt_text()?
-            .ok_or_else(|| self.wrong(&Cell::Null, "text"))
+        Ok(self.shared_text()?.as_ref().to_owned())
     }
 
     pub(crate) fn name(&mut self, what: &'static str) -> Result<Name, Fault> {
-        Name::new(what, &self.text()?).map_err(|error| Fault::broken(error.to_string()))
+        Name::shared(what, self.shared_text()?).map_err(|error| Fault::broken(error.to_string()))
     }
 
     pub(crate) fn status(&mut self) -> Result<Status, Fault> {

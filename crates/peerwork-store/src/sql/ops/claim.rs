@@ -304,7 +304,10 @@ pub(super) fn read_claimed<'a>(
 pub(super) fn sort(claim: &Claim, claimed: &mut [Claimed]) {
     let places = claim.grants.iter().enumerate();
     let places: HashMap<_, _> = places.map(|(place, grant)| (grant.lane, place)).collect();
-    claimed.sort_by_cached_key(|c| (places.get(&c.lane), c.rank, c.task.ready_at, c.id));
+    let place = |c: &Claimed| (places.get(&c.lane), c.rank, c.task.ready_at, c.id);
+    if !claimed.is_sorted_by_key(place) {
+        claimed.sort_by_cached_key(place);
+    }
 }
 
 /// What a claim makes of each status; it counts the attempt, and changes nothing else that `ready` or `running` keep.

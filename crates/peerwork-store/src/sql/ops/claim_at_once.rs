@@ -10,7 +10,7 @@ use crate::sql::engine::Operation;
 use crate::sql::fault::Fault;
 use crate::sql::rows::readable;
 use crate::sql::tx::Tx;
-use crate::sql::value::{Row, Rows, Value};
+use crate::sql::value::{Cell, Row, Rows, Value};
 use crate::{Claim, Claimed};
 use peerwork_core::{BATCH_MAX, Status};
 
@@ -73,37 +73,38 @@ impl Operation for TakeAtOnce {
             .bind(claim.version)
             .push(" limit ")
             .bind(BATCH_MAX);
+        // By their places in an array: one visit of the table, in the order of its pages.
         sql.push(
-            "), d as (delete from ~ready r using c where r.ctid = c.place returning r.*), \
-             s as materialized (select count(*) >= ",
-        )
-        .bind(self.batch_min)
-        .push(" as is_batch from d r where ");
+            "), d as (delete from ~ready r where r.ctid = any(array(select place from c)) returning r.*, ",
+        );
         push_is_plain(&mut sql);
-        sql.push("), w as (insert into ~running (");
+        sql.push(" as is_plain), s as materialized (select count(*) >= ")
+            .bind(self.batch_min)
+            .push(" as is_batch from d r where r.is_plain), w as (insert into ~running (");
         push_running_columns(&mut sql);
         sql.push(") ");
-        push_running_values(&mut sql, claim, |sql| sql.push("n.at"));
-        sql.push(" from d r, n, s where not (s.is_batch and ");
-        push_is_plain(&mut sql);
-        sql.push(")), b as (insert into ~batch (run_id, node, started_at, open, ids, lanes, kinds, ready_ats) select ")
-            .bind(claim.run)
-            .push(", ")
-            .bind(claim.node)
-            .push(
-                ", n.at, count(*), array_agg(r.id), array_agg(r.lane), array_agg(r.kind), array_agg(r.ready_at) from d r, n, s \
-                 where s.is_batch and ",
-            );
-        push_is_plain(&mut sql);
-        sql.push(" group by n.at) select n.version, n.at, s.is_batch, a.* from n cross join s cross join (select ");
-        for column in COLUMNS {
-            sql.push("array_agg(").push(column).push("), ");
+        push_running_values(&mut sql, claim, |sql| sql.push("(select at from n)"));
+        sql.push(
+            " from d r where not (r.is_plain and (select is_batch from s))), \
+             b as (insert into ~batch (run_id, node, started_at, open, ids, lanes, kinds, ready_ats) select ",
+        )
+        .bind(claim.run)
+        .push(", ")
+        .bind(claim.node)
+        .push(
+            ", (select at from n), count(*), array_agg(r.id), array_agg(r.lane), array_agg(r.kind), array_agg(r.ready_at) \
+             from d r where r.is_plain and (select is_batch from s) having count(*) > 0) \
+             select n.version, n.at, s.is_batch, a.* from n cross join s cross join (select array_agg(r.is_plain)",
+        );
+        for (column, of) in COLUMNS {
+            sql.push(", array_agg(").push(column).push(match of {
+                Of::All => ")",
+                Of::Others => ") filter (where not r.is_plain)",
+            });
         }
-        sql.push("array_agg(");
-        push_is_plain(&mut sql);
         // Without its limit the look-up of the tasks would become a join, and on tables that seem empty read all of them.
         sql.push(
-            ") from d r cross join lateral (select * from ~task t where t.id = r.id limit 1) t) a",
+            " from d r cross join lateral (select * from ~task t where t.id = r.id limit 1) t) a",
         );
         let mut rows = tx.fetch(sql).await?;
         let mut row = rows.first().ok_or_else(Fault::moved)?;
@@ -112,13 +113,19 @@ impl Operation for TakeAtOnce {
         }
         let (now, is_batch) = (row.time()?, row.flag()?);
         // Arrays: as many rows are more work for the driver, and meanwhile the connection claims nothing.
-        let columns: Result<_, _> = (0..=COLUMNS.len()).map(|_| row.list()).collect();
+        let is_plain = row.list()?;
+        let columns = COLUMNS.iter().map(|(_, of)| match of {
+            Of::All => row.list(),
+            Of::Others => Ok(filled(&is_plain, row.list()?)),
+        });
+        let columns: Result<_, _> = columns.collect();
         let mut rows = Rows::of_columns(columns?);
-        let read = |mut row: Row<'_>| {
+        let read = |(mut row, is_plain): (Row<'_>, &Cell)| {
             let claimed = read_claimed(&mut row, claim.run, |_| Ok(now))?;
-            Ok((claimed, row.flag()? && is_batch))
+            Ok((claimed, is_batch && is_true(is_plain)))
         };
-        let taken = rows.rows().filter_map(|row| readable(READY, read(row)));
+        let taken = rows.rows().zip(&is_plain);
+        let taken = taken.filter_map(|row| readable(READY, read(row)));
         Ok(Some(taken.collect()))
     }
 
@@ -131,25 +138,48 @@ impl Operation for TakeAtOnce {
 /// [afterwards](super::claim_read::with_inputs).
 const INPUT: &str = "case when octet_length(t.input) <= 8192 then t.input end";
 
-/// What is read of each task, before whether a batch can hold it: [`TaskRow::COLUMNS`](crate::sql::rows::TaskRow::COLUMNS), its input, and what
-/// [`read_claimed`] reads besides.
-const COLUMNS: [&str; 15] = [
-    "t.id",
-    "t.lane",
-    "t.created_at",
-    "t.usr",
-    "t.grp",
-    "t.kind",
-    "t.priority",
-    "t.options",
-    "t.parent",
-    INPUT,
-    "r.status",
-    "r.ready_at",
-    "r.attempt",
-    "r.failures",
-    "r.crashes",
+/// Of which tasks a column is read.
+enum Of {
+    All,
+    /// Of those that are not plain; of the others it is [`PLAIN`].
+    Others,
+}
+
+/// What is read of tasks: [`TaskRow::COLUMNS`](crate::sql::rows::TaskRow::COLUMNS), the input, and what [`read_claimed`] reads besides.
+const COLUMNS: [(&str, Of); 15] = [
+    ("t.id", Of::All),
+    ("t.lane", Of::All),
+    ("t.created_at", Of::All),
+    ("t.usr", Of::All),
+    ("t.grp", Of::All),
+    ("t.kind", Of::All),
+    ("t.priority", Of::All),
+    ("t.options", Of::All),
+    ("t.parent", Of::All),
+    (INPUT, Of::All),
+    ("r.status", Of::All),
+    ("r.ready_at", Of::All),
+    ("r.attempt", Of::Others),
+    ("r.failures", Of::Others),
+    ("r.crashes", Of::Others),
 ];
+
+/// The counters of a plain task.
+const PLAIN: Cell = Cell::Int(0);
+
+fn is_true(cell: &Cell) -> bool {
+    *cell == Cell::Int(1)
+}
+
+/// A column of all tasks, made of that of those which are not plain.
+fn filled(is_plain: &[Cell], others: Vec<Cell>) -> Vec<Cell> {
+    let mut others = others.into_iter();
+    let fill = |is_plain| match is_true(is_plain) {
+        true => PLAIN,
+        false => others.next().unwrap_or(Cell::Null),
+    };
+    is_plain.iter().map(fill).collect()
+}
 
 /// That a row `r` of `ready` is that of a run which a batch can hold: the first of its task, and without a parent.
 fn push_is_plain(sql: &mut Sql) {
