@@ -1,6 +1,7 @@
 //! Creating tasks: many in a transaction of ours, in which a node may claim them as well, or one in the caller's.
 
 use super::claim::is_too_late;
+use super::create_alike::Alike;
 use super::create_claimed::{Taker, push_running};
 use crate::sql::dialect::Dialect;
 use crate::sql::engine::Operation;
@@ -173,11 +174,14 @@ async fn insert_returning(
     tasks: &[NewTask],
     claim: Option<(&ClaimNew, &[Reach])>,
 ) -> Result<(HashSet<TaskId>, Vec<Claimed>), Fault> {
+    let claim = claim.filter(|_| tx.dialect.capabilities.lateral);
+    if let (None, Some(alike)) = (claim, Alike::of(tasks)) {
+        return Ok((alike.insert(tx).await?, Vec::new()));
+    }
     let mut columns = Columns::default();
     for new in tasks {
         columns.push(new);
     }
-    let claim = claim.filter(|_| tx.dialect.capabilities.lateral);
     // `is true` keeps the planner from making a join of it, which on our connections would compare each with each.
     let mut sql = tx.sql("with u as materialized (select * from ");
     sql.unnest_columns(columns.into_values());

@@ -10,6 +10,7 @@ pub(crate) mod claim_within;
 pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod create;
+mod create_alike;
 mod create_claimed;
 pub(crate) mod end;
 pub(crate) mod explain;
