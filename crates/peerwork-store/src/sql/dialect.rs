@@ -480,7 +480,7 @@ fn empty_array(sort: Sort) -> Value {
     match sort {
         Sort::Int => Value::Ints(Vec::new()),
         Sort::Id => Value::Ids(Vec::new()),
-        Sort::Bytes => Value::Blobs(Vec::new()),
+        Sort::Bytes => Value::Blobs(Arc::default()),
         Sort::Text => Value::Texts(Vec::new()),
     }
 }
@@ -489,7 +489,7 @@ fn push_value(column: &mut Value, value: Value) {
     match (column, value) {
         (Value::Ints(column), Value::Int(value)) => column.push(value),
         (Value::Ids(column), Value::Id(value)) => column.push(value),
-        (Value::Blobs(column), Value::Bytes(value)) => column.push(value),
+        (Value::Blobs(column), Value::Bytes(value)) => Arc::make_mut(column).push(value),
         (Value::Texts(column), Value::Text(value)) => column.push(value),
         (column, value) => unreachable!("a column of {column:?} got {value:?}"),
     }

@@ -54,7 +54,7 @@ fn arguments(values: Vec<Value>) -> Result<PgArguments, Fault> {
             Value::Text(text) => args.add(text),
             Value::Ints(ints) => args.add(ints),
             Value::Ids(ids) => args.add(ids),
-            Value::Blobs(blobs) => args.add(blobs),
+            Value::Blobs(blobs) => args.add(blobs.as_slice()),
             Value::Texts(texts) => args.add(texts),
             Value::Now => unreachable!("the time is written as an expression"),
         };

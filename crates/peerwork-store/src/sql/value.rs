@@ -15,7 +15,8 @@ pub(crate) enum Value {
     /// Arrays: PostgreSQL only.
     Ints(Vec<Option<i64>>),
     Ids(Vec<Option<Uuid>>),
-    Blobs(Vec<Option<Vec<u8>>>),
+    /// Shared: what many tasks bring is not copied for every try.
+    Blobs(Arc<Vec<Option<Vec<u8>>>>),
     Texts(Vec<Option<String>>),
     /// No parameter but the time at which the statement runs; only in [`Bulk`](super::tx::Bulk) rows.
     Now,
@@ -30,6 +31,11 @@ impl Value {
     /// An array of ids.
     pub(crate) fn ids(ids: impl IntoIterator<Item = Uuid>) -> Self {
         Self::Ids(ids.into_iter().map(Some).collect())
+    }
+
+    /// An array of bytes.
+    pub(crate) fn blobs(blobs: impl IntoIterator<Item = Option<Vec<u8>>>) -> Self {
+        Self::Blobs(Arc::new(blobs.into_iter().collect()))
     }
 
     /// How long it is, where that is not the same for all: of what users hand in.

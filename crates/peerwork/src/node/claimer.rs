@@ -6,6 +6,7 @@
 use super::limits::Part;
 use super::line::{self, ClaimedTasks, Upcoming};
 use super::{Core, runner};
+use crate::Reason;
 use crate::hub::Ear;
 use crate::run::Control;
 use peerwork_core::crowd::Restraint;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How long the claimer waits after an error.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -369,38 +371,45 @@ pub(super) fn begin_held(
 /// Starts the runs of all claims that were brought.
 fn start_all(core: &Arc<Core>, work: Work) {
     core.slots(work).start_all(|claim| {
+        let (now, drains) = (Instant::now(), core.draining.is_cancelled());
         for claimed in claim.tasks {
-            start(core, work, claim.node, claimed);
+            let Some(upcoming) = hold(core, claim.node, claimed) else {
+                continue;
+            };
+            if drains {
+                upcoming.control.tell(Reason::Drain);
+            }
+            if blame::is_suspect(upcoming.claimed.task.crashes) {
+                core.spawn(Box::pin(runner::try_suspect(core.clone(), upcoming)));
+            } else {
+                line::start(core, work, upcoming, now);
+            }
+        }
+        if core.draining.is_cancelled() {
+            // Whoever drains has told those that were held then.
+            core.tell_all(Reason::Drain);
         }
         core.claim_is_over(claim.run);
     });
 }
 
-fn start(core: &Arc<Core>, work: Work, node: NodeId, claimed: Claimed) {
+/// Takes note of a claimed task, unless its earlier run has not ended here yet: then it goes back, and comes again when that one is gone.
+fn hold(core: &Arc<Core>, node: NodeId, claimed: Claimed) -> Option<Upcoming> {
     let entry = core.registry.get(&claimed.kind);
     let runs_on = entry
         .as_ref()
         .is_some_and(|entry| entry.rules.on_unreachable.runs_on(core.is_embedded));
     let control = Arc::new(Control::new(runs_on));
-    if core.draining.is_cancelled() {
-        control.tell(crate::Reason::Drain);
-    }
     if !core.hold(&claimed, control.clone()) {
-        // Its earlier run has not ended here yet: it goes back, and comes again when that one is gone.
         core.spawn(runner::give_back(core.clone(), entry, claimed));
-        return;
+        return None;
     }
-    let is_suspect = blame::is_suspect(claimed.task.crashes);
-    let upcoming = Upcoming {
+    Some(Upcoming {
         claimed,
         control,
         entry,
         node,
-    };
-    match is_suspect {
-        true => drop(core.spawn(Box::pin(runner::try_suspect(core.clone(), upcoming)))),
-        false => line::start(core, work, upcoming),
-    }
+    })
 }
 
 /// Waits until the look that goes on is over; if none does, for ever.

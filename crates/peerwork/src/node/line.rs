@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(Credits::GIVE_BACK_MS);
 pub(crate) struct Slots {
     credits: Mutex<Credits>,
     line: Mutex<Line>,
-    /// Wakes the keeper: the line begins, or somebody in it was told to stop.
+    /// Wakes the keeper: the line begins.
+    begun: Notify,
+    /// Wakes the keeper: somebody in it was told to stop.
     stirred: Arc<Notify>,
     /// Claims whose runs are to be started, in order.
     claims: Mutex<VecDeque<ClaimedTasks>>,
@@ -74,6 +76,7 @@ impl Slots {
         Self {
             credits: Mutex::new(credits),
             line: Mutex::new(line),
+            begun: Notify::new(),
             stirred: Arc::default(),
             claims: Mutex::default(),
             starting: Mutex::default(),
@@ -127,7 +130,7 @@ impl Slots {
     }
 
     /// Puts it at the end of the line, unless a slot is free: then it has that one.
-    fn enter(&self, upcoming: Upcoming) -> Option<Upcoming> {
+    fn enter(&self, upcoming: Upcoming, now: Instant) -> Option<Upcoming> {
         let mut line = self.line();
         if line.free > 0 {
             line.free -= 1;
@@ -135,11 +138,10 @@ impl Slots {
         }
         let begins = line.waiting.is_empty();
         upcoming.control.stirs(&self.stirred);
-        let waiting = Waiting::Run(upcoming, Instant::now());
-        line.waiting.push_back(waiting);
+        line.waiting.push_back(Waiting::Run(upcoming, now));
         drop(line);
         if begins {
-            self.stirred.notify_one();
+            self.begun.notify_one();
         }
         None
     }
@@ -154,9 +156,16 @@ impl Slots {
         next
     }
 
-    /// Takes those out of the line that were told to stop, or have waited for too long; and says when the next one will have.
-    fn leaving(&self, now: Instant) -> (Vec<Upcoming>, Option<Instant>) {
-        let (mut leaving, mut due_at) = (Vec::new(), None);
+    /// When the first in line will have waited for too long.
+    fn due_at(&self) -> Option<Instant> {
+        let line = self.line();
+        let mut since = line.waiting.iter().filter_map(Waiting::since);
+        since.next().map(|since| since + PATIENCE)
+    }
+
+    /// Takes those out of the line that were told to stop, or have waited for too long.
+    fn leaving(&self, now: Instant) -> Vec<Upcoming> {
+        let mut leaving = Vec::new();
         let mut line = self.line();
         for waiting in std::mem::take(&mut line.waiting) {
             match waiting {
@@ -165,7 +174,6 @@ impl Slots {
                     if is_due || upcoming.control.reason().is_some() {
                         leaving.push(upcoming);
                     } else {
-                        due_at.get_or_insert(since + PATIENCE);
                         line.waiting.push_back(Waiting::Run(upcoming, since));
                     }
                 }
@@ -173,7 +181,16 @@ impl Slots {
                 somebody => line.waiting.push_back(somebody),
             }
         }
-        (leaving, due_at)
+        leaving
+    }
+}
+
+impl Waiting {
+    fn since(&self) -> Option<Instant> {
+        match self {
+            Self::Run(_, since) => Some(*since),
+            Self::Somebody(_) => None,
+        }
     }
 }
 
@@ -231,8 +248,8 @@ impl Drop for Slot {
 }
 
 /// Starts a run, or puts it in line.
-pub(super) fn start(core: &Arc<Core>, work: Work, upcoming: Upcoming) {
-    if let Some(upcoming) = core.slots(work).enter(upcoming) {
+pub(super) fn start(core: &Arc<Core>, work: Work, upcoming: Upcoming, now: Instant) {
+    if let Some(upcoming) = core.slots(work).enter(upcoming, now) {
         let slot = Slot::new(core.clone(), work);
         // In a box it is moved once, not by every layer around it.
         core.spawn(Box::pin(runner::work(core.clone(), upcoming, slot, None)));
@@ -243,10 +260,7 @@ pub(super) fn start(core: &Arc<Core>, work: Work, upcoming: Upcoming) {
 pub(super) async fn keep(core: Arc<Core>, work: Work) {
     let slots = core.slots(work);
     loop {
-        let (leaving, due_at) = slots.leaving(Instant::now());
-        for upcoming in leaving {
-            core.spawn(Box::pin(runner::leave(core.clone(), upcoming)));
-        }
+        let due_at = slots.due_at();
         let due = async {
             match due_at {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -256,8 +270,12 @@ pub(super) async fn keep(core: Arc<Core>, work: Work) {
         tokio::select! {
             biased;
             () = core.ended.cancelled() => return,
+            () = slots.begun.notified() => continue,
             () = slots.stirred.notified() => {}
             () = due => {}
+        }
+        for upcoming in slots.leaving(Instant::now()) {
+            core.spawn(Box::pin(runner::leave(core.clone(), upcoming)));
         }
     }
 }

@@ -283,7 +283,7 @@ impl Columns {
             Value::Ints(self.priorities),
             Value::Ints(self.options),
             Value::Ids(self.parents),
-            Value::Blobs(self.inputs),
+            Value::blobs(self.inputs),
             Value::Ints(self.kind_keys),
             Value::Ints(self.statuses),
             Value::Ints(self.ranks),

@@ -47,7 +47,7 @@ impl<'a> Alike<'a> {
             .push(", u.input from ");
         sql.unnest_columns([
             Value::ids(tasks.iter().map(|task| task.id.0)),
-            Value::Blobs(inputs.collect()),
+            Value::blobs(inputs),
         ])
         .push(
             " u(id,input), n on conflict (id) do nothing returning id), \

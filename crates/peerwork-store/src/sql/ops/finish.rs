@@ -59,7 +59,7 @@ impl Finish {
         [
             Value::ids(self.ends.iter().map(|end| end.id.0)),
             Value::ids(self.ends.iter().map(|end| end.run.0)),
-            Value::Blobs(outputs.collect()),
+            Value::blobs(outputs),
         ]
     }
 

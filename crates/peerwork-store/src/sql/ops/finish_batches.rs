@@ -13,6 +13,7 @@ use crate::sql::tx::Tx;
 use crate::sql::value::Value;
 use peerwork_core::{RunId, Status, TaskId, Timestamp};
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 /// Finishes those of these successful runs that are in batches, and answers which they were. Those of batches that are gone are left.
 pub(crate) async fn finish_batches(
@@ -43,29 +44,23 @@ pub(crate) struct FinishBatches {
     ids: Vec<TaskId>,
     runs: Vec<RunId>,
     ready_ats: Vec<Timestamp>,
-    outputs: Vec<Option<Vec<u8>>>,
+    outputs: Arc<Vec<Option<Vec<u8>>>>,
 }
 
 impl FinishBatches {
     /// Those of `ends` that are; none if there are none.
     pub(crate) fn of(ends: &[&End], batches: &Batches) -> Option<Self> {
         let ready_ats = batches.ready_ats(ends.iter().map(|end| (end.run, end.id)));
-        let mut finish = Self {
-            ids: Vec::with_capacity(ends.len()),
-            runs: Vec::with_capacity(ends.len()),
-            ready_ats: Vec::with_capacity(ends.len()),
-            outputs: Vec::with_capacity(ends.len()),
-        };
-        for (end, ready_at) in ends.iter().zip(ready_ats) {
-            let Some(ready_at) = ready_at else {
-                continue;
-            };
-            finish.ids.push(end.id);
-            finish.runs.push(end.run);
-            finish.ready_ats.push(ready_at);
-            finish.outputs.push(end.output.clone());
-        }
-        (!finish.ids.is_empty()).then_some(finish)
+        let in_batches = ends.iter().zip(ready_ats);
+        let in_batches = in_batches.filter_map(|(end, ready_at)| Some((*end, ready_at?)));
+        let in_batches: Vec<_> = in_batches.collect();
+        let ends = in_batches.iter().map(|(end, _)| end);
+        (!in_batches.is_empty()).then(|| Self {
+            ids: ends.clone().map(|end| end.id).collect(),
+            runs: ends.clone().map(|end| end.run).collect(),
+            ready_ats: in_batches.iter().map(|(_, ready_at)| *ready_at).collect(),
+            outputs: Arc::new(ends.map(|end| end.output.clone()).collect()),
+        })
     }
 }
 
