@@ -78,6 +78,8 @@ pub struct LaneBook {
     is_fruitful: bool,
     /// When the look began that is under way, and behind which lane.
     looking: Option<(Mono, Option<LaneId>)>,
+    /// How far claims have come since then: the look may have seen what was there before.
+    passed: BTreeMap<Key, (Rank, Timestamp)>,
     /// Behind which lane the next look begins: the last one did not show all.
     after: Option<LaneId>,
     pace: Pace,
@@ -114,6 +116,7 @@ impl LaneBook {
             wants_look: false,
             is_fruitful: false,
             looking: None,
+            passed: BTreeMap::new(),
             after: None,
             pace: Pace::default(),
             asked_heads: false,
@@ -221,6 +224,7 @@ impl LaneBook {
         // What is heard from now on may be later than what the look sees.
         self.announced.clear();
         self.recent.clear();
+        self.passed.clear();
         LaneLook {
             after,
             by_rank: self.by_rank,
@@ -237,10 +241,16 @@ impl LaneBook {
         // Of what was shown before, something may be left.
         self.wants_look |= lanes.is_empty() && after.is_some() && self.is_fruitful;
         let mut seen: BTreeMap<Key, LaneView> = BTreeMap::new();
-        for lane in lanes {
+        for mut lane in lanes {
             self.frontier.saw(lane.lane, lane.rank, lane.since);
             self.latest = self.latest.max(lane.since);
-            seen.entry(self.key(lane.lane, lane.rank)).or_insert(lane);
+            let key = self.key(lane.lane, lane.rank);
+            if let Some((rank, passed)) = self.passed.get(&key)
+                && *rank == lane.rank
+            {
+                lane.since = lane.since.max(*passed);
+            }
+            seen.entry(key).or_insert(lane);
         }
         // What it does not show is gone, or is shown by the next look, unless it came meanwhile.
         let (recent, by_rank) = (&self.recent, self.by_rank);
@@ -398,6 +408,9 @@ impl LaneBook {
         let is_empty = |key: &Key| emptied.contains(&(key.0, None)) || emptied.contains(key);
         if !emptied.is_empty() {
             self.recent.retain(|key| !is_empty(key));
+        }
+        if self.looking.is_some() {
+            self.passed.extend(&lasts);
         }
         let by_rank = self.by_rank;
         self.lanes_mut(work).retain_mut(|lane| {

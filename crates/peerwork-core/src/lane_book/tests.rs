@@ -320,6 +320,30 @@ fn by_rank(limit: usize) -> LaneBook {
 }
 
 #[test]
+fn a_look_that_began_before_a_claim_does_not_take_it_back() {
+    let mut book = by_rank(10);
+    book.heard();
+    look(&mut book, 0, 100, vec![ranked(1, 0, 50), ranked(1, 5, 7)]);
+    book.looking(ms(1_200));
+    let grant = [Grant {
+        lane: lane(1),
+        tasks: 1,
+    }];
+    let only = BTreeMap::from([(lane(1), Rank(0))]);
+    let one = [(lane(1), Rank(0), Timestamp(60))].into_iter();
+    book.claimed(Work::Run, &grant, &only, one, THEN);
+    book.looked(vec![ranked(1, 0, 50), ranked(1, 5, 7)], ms(1_300));
+    let shown = |book: &LaneBook| -> Vec<_> {
+        let shown = book.lanes(Work::Run).iter();
+        shown.map(|view| (view.rank.0, view.since.0)).collect()
+    };
+    assert_eq!(shown(&book), [(0, 60), (5, 7)]);
+    // The next one has seen what came of the claim.
+    look(&mut book, 2_000, 2_001, vec![ranked(1, 0, 55)]);
+    assert_eq!(shown(&book), [(0, 55)]);
+}
+
+#[test]
 fn ranks_of_a_lane_are_claimed_and_emptied_one_by_one() {
     let mut book = by_rank(10);
     assert_eq!(next(&book, 0), Step::Look);

@@ -98,7 +98,12 @@ async fn i17_an_old_task_of_a_lane_goes_before_newer_urgent_ones_where_tasks_age
     }
     let place_of = |id| order.iter().position(|ran| *ran == id);
     // What is behind the task that was claimed last is not known: one of the later ones may have gone first.
-    assert!(place_of(old.id()) < place_of(urgent[urgent.len() - 2]));
+    assert!(
+        place_of(old.id()) < place_of(urgent[urgent.len() - 2]),
+        "the old one was number {:?} of {}",
+        place_of(old.id()),
+        order.len()
+    );
     node.drain().await;
 }
 
