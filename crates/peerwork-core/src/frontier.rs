@@ -5,7 +5,7 @@
 //! walks all of them again. So a node remembers how far it has come, and starts there.
 //!
 //! Invariants: a bound is a matter of speed only. What arrives below it (with an earlier time than others that were claimed
-//! already) is not seen by a claim, but by a look at the whole lane, which [lowers](Frontier::saw) the bound; a node makes one
+//! already, or passed over by a claim and claimable again) is not seen by a claim, but by a look at the whole lane, which [lowers](Frontier::saw) the bound; a node makes one
 //! at bounded intervals, whatever it claims meanwhile. The ranges of a lane leave no gap above its first bound. Everything
 //! forgotten costs a walk.
 

@@ -15,7 +15,7 @@ pub(crate) enum Value {
     /// Arrays: PostgreSQL only.
     Ints(Vec<Option<i64>>),
     Ids(Vec<Option<Uuid>>),
-    /// Shared: what many tasks bring is not copied for every try.
+    /// Shared: a statement that is tried again copies none of them.
     Blobs(Arc<Vec<Option<Vec<u8>>>>),
     Texts(Vec<Option<String>>),
     /// No parameter but the time at which the statement runs; only in [`Bulk`](super::tx::Bulk) rows.

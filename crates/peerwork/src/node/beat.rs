@@ -33,6 +33,9 @@ pub(super) fn start(core: Arc<Core>, database: Database, card: NodeCard) -> std:
                 Err(error) => tracing::error!(%error, "no connection for the heartbeat; the node will fence itself"),
             }
         }));
+        // Where it is the last that knows the node, connections are dropped here: that needs a runtime.
+        let _context = runtime.enter();
+        drop(node);
     })?;
     Ok(())
 }

@@ -371,12 +371,13 @@ pub(super) fn begin_held(
 /// Starts the runs of all claims that were brought.
 fn start_all(core: &Arc<Core>, work: Work) {
     core.slots(work).start_all(|claim| {
-        let (now, drains) = (Instant::now(), core.draining.is_cancelled());
+        let now = Instant::now();
         for claimed in claim.tasks {
             let Some(upcoming) = hold(core, claim.node, claimed) else {
                 continue;
             };
-            if drains {
+            if core.draining.is_cancelled() {
+                // Whoever drains has told those that were held then.
                 upcoming.control.tell(Reason::Drain);
             }
             if blame::is_suspect(upcoming.claimed.task.crashes) {
@@ -384,10 +385,6 @@ fn start_all(core: &Arc<Core>, work: Work) {
             } else {
                 line::start(core, work, upcoming, now);
             }
-        }
-        if core.draining.is_cancelled() {
-            // Whoever drains has told those that were held then.
-            core.tell_all(Reason::Drain);
         }
         core.claim_is_over(claim.run);
     });

@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// Has the end of a run recorded as [`end`](Self::end) does it; `then` is told what came of it.
-    pub fn record(
+    pub fn record_end(
         self: &Arc<Self>,
         room: Room<'_, End, Ended>,
         end: End,

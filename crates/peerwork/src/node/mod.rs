@@ -5,7 +5,8 @@
 //! | `beat` | renews the lease, from a thread of its own |
 //! | `claimer` | turns free credits into claimed tasks |
 //! | `eager` | starts tasks in the transaction that creates them, while nothing else is to do |
-//! | `runner` | one task: slot, handler, end |
+//! | `line` | slots, and who waits for one |
+//! | `runner` | runs in a slot, one after the other: handler, end |
 //! | `upkeep` | the periodic look: wishes, deaths, rescues, due tasks |
 //! | `trial` | suspects of its predecessors' deaths, one at a time |
 //! | `fence` | drops the runs when the lease is over |

@@ -1,7 +1,7 @@
 //! Runs: the handler under the guard, then the end for whoever records it, then the next in line for the slot.
 
 use super::Core;
-use super::line::{Slot, Upcoming};
+use super::line::{self, Slot, Upcoming};
 use super::registry::{Entry, Outcome};
 use super::trial::{self, Trial};
 use crate::Reason;
@@ -43,7 +43,10 @@ pub(super) async fn work(
         let (mut over, claimed, node) = Over::of(upcoming);
         over.ending = over.execute(&core, claimed, node, trial.take()).await;
         if let Some(over) = over.record_at_once(&core) {
-            drop(slot);
+            // The slot does not wait for that.
+            if let Some((next, slot)) = slot.next() {
+                line::run(&core, next, slot);
+            }
             return over.record(&core).await;
         }
         (upcoming, slot) = match slot.next() {
@@ -140,11 +143,15 @@ impl Over {
             core.release(facts.id, facts.run, facts.work, started);
             core.chooser.let_go(facts.lane);
             conclude(core, Ended::Recorded(status), &facts, started, false);
-        } else if let Some(room) = core.ender.room().await
+            return;
+        }
+        tokio::select! {
+            biased;
             // A node that was dropped has crashed: its peers find out by themselves.
-            && !core.ended.is_cancelled()
-        {
-            self.hand_in(core, room);
+            () = core.ended.cancelled() => {}
+            room = core.ender.room() => if let Some(room) = room {
+                self.hand_in(core, room);
+            }
         }
     }
 
@@ -160,7 +167,7 @@ impl Over {
         control.over();
         let stopped = matches!(end.event, Event::Stopped);
         let recorder = core.clone();
-        core.record(room, end, move |ended| match ended {
+        core.record_end(room, end, move |ended| match ended {
             Some(Ended::Recorded(status)) if status.is_held() => {
                 // Its pause was taken back as it was forced, say: its future is gone, and it goes on from its checkpoint.
                 let core = recorder.clone();
