@@ -44,6 +44,7 @@ struct Line {
     waiting: VecDeque<Waiting>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are runs")]
 enum Waiting {
     Run(Upcoming, Instant),
     /// Somebody who needs a slot for something else.
