@@ -110,8 +110,11 @@ pub const MUTANTS: [Mutant; 12] = [
         bug: "a run's slot is forgotten at its end instead of being given back",
         breaks: "I20",
         file: "crates/peerwork/src/node/runner.rs",
-        old: "drop(slot);",
-        new: "slot.forget();",
+        old: "(upcoming, slot) = match slot.next() {",
+        new: "if true {
+            return std::mem::forget(slot);
+        }
+        (upcoming, slot) = match slot.next() {",
     },
     Mutant {
         name: "lost-claim-kept",
