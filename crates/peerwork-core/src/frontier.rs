@@ -72,7 +72,7 @@ impl Frontier {
         }
     }
 
-    /// A task was claimed, and all of its rank that were before it, as far as they were there. It was not before `now`.
+    /// A task was claimed, and all of its rank that were before it, as far as they were there. The claim was not made before `now`.
     pub fn claimed(&mut self, lane: LaneId, rank: Rank, ready_at: Timestamp, now: Timestamp) {
         let settled = now.max(ready_at).minus_ms(Self::SLACK_MS);
         let bound = ready_at.min(settled);

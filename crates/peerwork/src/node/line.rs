@@ -46,6 +46,7 @@ struct Line {
 
 #[expect(clippy::large_enum_variant, reason = "nearly all are runs")]
 enum Waiting {
+    /// A claimed task, and since when it waits.
     Run(Upcoming, Instant),
     /// Somebody who needs a slot for something else.
     Somebody(oneshot::Sender<Slot>),

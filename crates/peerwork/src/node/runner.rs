@@ -118,6 +118,44 @@ impl Over {
         !matches!(self.ending, Ending::NotStarted)
     }
 
+    /// Runs the handler's future until it ends or must be dropped.
+    async fn execute(
+        &self,
+        core: &Arc<Core>,
+        claimed: Claimed,
+        node: NodeId,
+        trial: Option<Trial>,
+    ) -> Ending {
+        let Self { facts, control, .. } = self;
+        if let Some(reason) = control.reason() {
+            return Ending::Dropped(reason);
+        }
+        let Some(entry) = &facts.entry else {
+            // A claim asks for registered kinds only; two names with one key would come here.
+            return Ending::Dropped(Reason::Drain);
+        };
+        let work = guarded(
+            core,
+            control,
+            node,
+            entry.start(core.clone(), control.clone(), claimed),
+        );
+        // The handler first: whatever ends at its first poll needs nothing of the rest. It is not polled once it was killed.
+        let ending = tokio::select! {
+            biased;
+            ending = work => ending,
+            () = control.killed.comes() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
+            () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
+            () = silent(control, facts) => Ending::Dropped(Reason::Timeout),
+            () = trial::last(trial, control) => unreachable!("it never returns"),
+        };
+        if matches!(ending, Ending::Dropped(_)) {
+            // Whatever of it is still under way.
+            control.killed.kill();
+        }
+        ending
+    }
+
     /// Hands its end in to be recorded, if nobody has to wait for that.
     fn record_at_once(self, core: &Arc<Core>) -> Option<Self> {
         let committed = self.control.committed.try_lock();
@@ -316,46 +354,6 @@ impl Facts {
             error: Some(text),
             ..self.as_end(event)
         }
-    }
-}
-
-impl Over {
-    /// Runs the handler's future until it ends or must be dropped.
-    async fn execute(
-        &self,
-        core: &Arc<Core>,
-        claimed: Claimed,
-        node: NodeId,
-        trial: Option<Trial>,
-    ) -> Ending {
-        let Self { facts, control, .. } = self;
-        if let Some(reason) = control.reason() {
-            return Ending::Dropped(reason);
-        }
-        let Some(entry) = &facts.entry else {
-            // A claim asks for registered kinds only; two names with one key would come here.
-            return Ending::Dropped(Reason::Drain);
-        };
-        let work = guarded(
-            core,
-            control,
-            node,
-            entry.start(core.clone(), control.clone(), claimed),
-        );
-        // The handler first: whatever ends at its first poll needs nothing of the rest. It is not polled once it was killed.
-        let ending = tokio::select! {
-            biased;
-            ending = work => ending,
-            () = control.killed.comes() => Ending::Dropped(control.reason().unwrap_or(Reason::LeaseLost)),
-            () = past_deadline(core, control, facts) => Ending::Dropped(Reason::Deadline),
-            () = silent(control, facts) => Ending::Dropped(Reason::Timeout),
-            () = trial::last(trial, control) => unreachable!("it never returns"),
-        };
-        if matches!(ending, Ending::Dropped(_)) {
-            // Whatever of it is still under way.
-            control.killed.kill();
-        }
-        ending
     }
 }
 
